@@ -1,0 +1,1 @@
+"""The pure core: names, events, lifecycle, decisions, replay. No I/O, no clock, no randomness."""

@@ -1,0 +1,428 @@
+"""The vocabulary: every event that the log may hold, closed. Owns their fields and how they are written and read.
+
+Past tense, frozen, keyword-only. Once released an event is never edited: a change is a new schema number and an upcaster.
+Fields hold names, enums, times, counts, sizes and keyed digests only (BLIND: the server may see all of this file); what
+belongs to a record's value (parameters, results, exceptions, log lines) stays in the user's storage and is found by the
+reference (epoch, seq) that each runner's event carries in its envelope.
+
+Reserved type names, so that what comes next is an addition: `run.paused`, `run.resumed`, `run.child_started`,
+`task.skipped`, `task.cached`, `signal.received`, and streams of kind `limit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from playhead.core.names import FLOW_KEY, Key, Name, RunIdField
+from playhead.errors import UnknownEvent
+
+Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22}$")]  # 16 bytes, base64url: a record's MAC
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]  # ids of seals, grants, claims, keys and storages
+PythonMinor = Annotated[str, Field(pattern=r"^3\.[0-9]{1,3}$")]
+Moment = Annotated[int, Field(ge=0)]  # microseconds since 1970-01-01 UTC
+Count = Annotated[int, Field(ge=0)]
+Ordinal = Annotated[int, Field(ge=1)]
+
+MAX_LABELS: Final = 32  # a run's labels are read by people, and matched by every agent
+MAX_UPSTREAM: Final = 10_000  # a call's direct upstream keys in one event; a whole map counts as one
+
+
+class Origin(StrEnum):
+    """How a run came to be."""
+
+    ASKED = "asked"
+    SCHEDULE = "schedule"
+    EMBEDDED = "embedded"
+
+
+class FailureCategory(StrEnum):
+    """Why a task or a flow failed, as far as the server may know."""
+
+    RAISED = "raised"  # an exception of its own
+    EXITED = "exited"  # sys.exit, or another BaseException
+    TIMED_OUT = "timed_out"
+    LOST = "lost"  # its infrastructure, more often than its budget allows
+    UPSTREAM = "upstream"  # something that it needs failed
+    UNLOADABLE = "unloadable"  # its result or exception cannot be pickled or read back
+    FLOW_LOAD = "flow_load"  # the sealed code does not load here
+    DIVERGED = "diverged"
+    STORAGE_LOST = "storage_lost"
+    TRUST = "trust"  # a seal, ticket or record does not carry the right signature
+
+
+class LossReason(StrEnum):
+    """How a runner was lost."""
+
+    EXITED = "exited"
+    SIGNALLED = "signalled"
+    LEASE_EXPIRED = "lease_expired"
+
+
+class ReleaseReason(StrEnum):
+    """Why a claim went back before the flow's code began."""
+
+    LAUNCH_FAILED = "launch_failed"
+    LAUNCH_TIMED_OUT = "launch_timed_out"
+    RUNNER_DIED = "runner_died"
+    STORAGE_UNREACHABLE = "storage_unreachable"
+    DRAINING = "draining"
+
+
+class CrashReason(StrEnum):
+    LOSSES = "losses"  # lost more often than the budget allows
+    RELEASES = "releases"  # handed back more often than the budget allows
+    EMBEDDING_ENDED = "embedding_ended"  # the program that ran it is gone
+
+
+class FactKind(StrEnum):
+    """What a flow asked of the world outside itself."""
+
+    NOW = "now"
+    RANDOM = "random"
+    UUID4 = "uuid4"
+
+
+class SealedBy(StrEnum):
+    MODULE = "module"
+    FILE = "file"
+    VALUE = "value"
+
+
+class Event(BaseModel):
+    """Base of all events. `TYPE` and `SCHEMA` name the class in the log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    TYPE: ClassVar[str]
+    SCHEMA: ClassVar[int] = 1
+
+
+class Schedule(BaseModel):
+    """When a flow runs by itself. `id` is derived from its content, so the same schedule registered twice is one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Hex
+    cron: Annotated[str, Field(max_length=128)] | None = None
+    tz: Annotated[str, Field(max_length=64)] | None = None
+    every_seconds: Annotated[int, Field(ge=1)] | None = None
+    anchor: Moment | None = None  # the moment that `every_seconds` counts from
+
+
+# --- flow streams -------------------------------------------------------------------------------------------------
+
+
+class FlowRegistered(Event):
+    TYPE = "flow.registered"
+
+    flow: Name
+    seal: Hex
+    sealed_by: SealedBy
+    parameters: tuple[Name, ...] = ()
+    tasks: tuple[Name, ...] = ()
+    executor: Name
+    run_config: Name
+    labels: Annotated[tuple[Name, ...], Field(max_length=MAX_LABELS)] = ()
+    storage: Hex
+    key_id: Hex
+    python: PythonMinor | None = None  # only where the code was sealed by value
+    schedule: Schedule | None = None
+
+
+# --- agent streams -------------------------------------------------------------------------------------------------
+
+
+class AgentJoined(Event):
+    TYPE = "agent.joined"
+
+    agent: Name
+    kind: Name
+    labels: Annotated[tuple[Name, ...], Field(max_length=MAX_LABELS)] = ()
+    capacity: Ordinal
+    storages: tuple[Hex, ...]
+    key_ids: tuple[Hex, ...]
+    python: PythonMinor
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+-]{1,32}$")]
+
+
+class AgentDraining(Event):
+    TYPE = "agent.draining"
+
+
+class AgentLeft(Event):
+    TYPE = "agent.left"
+
+
+# --- run streams: the server's and agent's facts --------------------------------------------------------------------
+
+
+class RunEvent(Event):
+    """An event of a run's stream."""
+
+
+class RunScheduled(RunEvent):
+    TYPE = "run.scheduled"
+
+    run: RunIdField
+    flow: Name
+    seal: Hex
+    origin: Origin
+    schedule_id: Hex | None = None
+    scheduled_for: Moment
+    executor: Name
+    run_config: Name
+    labels: Annotated[tuple[Name, ...], Field(max_length=MAX_LABELS)] = ()
+    storage: Hex
+    key_id: Hex
+    python: PythonMinor | None = None
+
+
+class RunReady(RunEvent):
+    TYPE = "run.ready"
+
+
+class RunClaimed(RunEvent):
+    TYPE = "run.claimed"
+
+    agent: Name
+    claim: Hex
+    epoch: Ordinal
+    grant: Hex
+
+
+class RunReleased(RunEvent):
+    """The claim went back before the flow's code began; the next claim gets the next epoch."""
+
+    TYPE = "run.released"
+
+    epoch: Ordinal
+    reason: ReleaseReason
+
+
+class RunStarted(RunEvent):
+    """A runner holds the lease of this epoch. Its journal is `runs/<run>/<epoch>-<grant>/` in storage `storage`."""
+
+    TYPE = "run.started"
+
+    epoch: Ordinal
+    storage: Hex
+    python: PythonMinor
+    key_scheme: Ordinal
+
+
+class RunLost(RunEvent):
+    TYPE = "run.lost"
+
+    epoch: Ordinal
+    reason: LossReason
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class RunCancelling(RunEvent):
+    TYPE = "run.cancelling"
+
+
+class RunCrashed(RunEvent):
+    TYPE = "run.crashed"
+
+    reason: CrashReason
+
+
+class RunLate(RunEvent):
+    """A flow's outcome that came after the run had ended; kept, and without effect."""
+
+    TYPE = "run.late"
+
+    epoch: Ordinal
+    outcome: Name
+
+
+# --- run streams: what a runner reports, each from one journal record ----------------------------------------------
+
+
+class RunnerEvent(RunEvent):
+    """An event that a runner reports. `at` is when it happened by the runner's clock."""
+
+    at: Moment
+
+
+class Cut(BaseModel):
+    """How much of an earlier epoch's journal counts: its first `records` records, whose last batch has MAC `mac`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: Ordinal
+    batches: Count
+    records: Count
+    mac: Digest | None = None  # None where nothing of it counts
+
+
+class JournalAdopted(RunnerEvent):
+    """First record of every journal."""
+
+    TYPE = "journal.adopted"
+
+    cuts: tuple[Cut, ...] = ()
+
+
+class TaskEvent(RunnerEvent):
+    key: Key
+
+
+class TaskSubmitted(TaskEvent):
+    """The flow asked for this call. `after`: keys of calls (or of whole maps) whose outcome it needs."""
+
+    TYPE = "task.submitted"
+
+    name: Name
+    after: Annotated[tuple[Key, ...], Field(max_length=MAX_UPSTREAM)] = ()
+
+
+class TaskMapped(TaskEvent):
+    """The flow asked for `width` calls at once, `<key>.0` and up. Call i needs `after`, and element i of each of `each`."""
+
+    TYPE = "task.mapped"
+
+    name: Name
+    width: Count
+    after: Annotated[tuple[Key, ...], Field(max_length=MAX_UPSTREAM)] = ()
+    each: Annotated[tuple[Key, ...], Field(max_length=MAX_UPSTREAM)] = ()
+
+
+class TaskStarted(TaskEvent):
+    """Handed to the executor."""
+
+    TYPE = "task.started"
+
+    attempt: Ordinal = 1
+
+
+class TaskSucceeded(TaskEvent):
+    TYPE = "task.succeeded"
+
+    attempt: Ordinal = 1
+    mac: Digest
+    size: Count  # size class of the result: the smallest k with bytes <= 4**k
+
+
+class TaskRetrying(TaskEvent):
+    """Attempt `attempt` failed, and the next may begin at `retry_at`."""
+
+    TYPE = "task.retrying"
+
+    attempt: Ordinal = 1
+    category: FailureCategory
+    mac: Digest
+    retry_at: Moment
+
+
+class TaskFailed(TaskEvent):
+    TYPE = "task.failed"
+
+    attempt: Ordinal = 1
+    category: FailureCategory
+    mac: Digest
+
+
+class TaskCancelled(TaskEvent):
+    TYPE = "task.cancelled"
+
+    attempt: Ordinal = 1
+
+
+class TaskLost(TaskEvent):
+    """A worker died under the call: the infrastructure's loss, not an attempt of the task's. It is started again."""
+
+    TYPE = "task.lost"
+
+    attempt: Ordinal = 1
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class FactRecorded(TaskEvent):
+    """The flow asked for something from outside; its value is in the record."""
+
+    TYPE = "fact.recorded"
+
+    kind: FactKind
+
+
+class TimerSet(TaskEvent):
+    TYPE = "timer.set"
+
+    due: Moment
+
+
+class TimerFired(TaskEvent):
+    TYPE = "timer.fired"
+
+
+class RunOutcome(RunnerEvent):
+    """The flow's own end: the journal record of key "/"."""
+
+    KEY: ClassVar[str] = FLOW_KEY
+
+
+class RunSucceeded(RunOutcome):
+    TYPE = "run.succeeded"
+
+    mac: Digest
+    size: Count
+
+
+class RunFailed(RunOutcome):
+    TYPE = "run.failed"
+
+    category: FailureCategory
+    task: Key | None = None  # the task whose failure ended the flow, if one did
+    mac: Digest
+
+
+class RunCancelled(RunOutcome):
+    """Written by the runner, or by the server when no lease is live."""
+
+    TYPE = "run.cancelled"
+
+
+# --- in and out of the log -------------------------------------------------------------------------------------------
+
+_ALL: tuple[type[Event], ...] = (
+    FlowRegistered, AgentJoined, AgentDraining, AgentLeft,
+    RunScheduled, RunReady, RunClaimed, RunReleased, RunStarted, RunLost, RunCancelling, RunCrashed, RunLate,
+    JournalAdopted, TaskSubmitted, TaskMapped, TaskStarted, TaskSucceeded, TaskRetrying, TaskFailed, TaskCancelled, TaskLost,
+    FactRecorded, TimerSet, TimerFired, RunSucceeded, RunFailed, RunCancelled,
+)  # fmt: skip
+
+EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.TYPE: cls for cls in _ALL}
+
+# (type, schema) → data of that schema to data of the next. Empty until a first release has been followed by another.
+UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+
+def encode(event: Event) -> dict[str, Any]:
+    """The event's fields as JSON types, those at their default left out."""
+    return event.model_dump(mode="json", exclude_defaults=True)
+
+
+def decode(type_name: str, schema: int, data: Mapping[str, Any]) -> Event:
+    """The event of that type; older schemas are brought forward. Raises UnknownEvent, and never skips one."""
+    cls = EVENT_TYPES.get(type_name)
+    if cls is None or schema > cls.SCHEMA or schema < 1:
+        raise UnknownEvent(
+            f"event type {type_name!r} with schema {schema} is not known to this version of Playhead",
+            hint="the log was written by a newer version: upgrade this one to read it",
+        )
+    fields = data
+    for step in range(schema, cls.SCHEMA):
+        fields = UPCASTERS[type_name, step](dict(fields))
+    try:
+        return cls.model_validate(fields)
+    except ValidationError as error:
+        where = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors(include_input=False))
+        raise UnknownEvent(f"the fields of an event {type_name!r} do not fit its schema {schema}: {where}") from None

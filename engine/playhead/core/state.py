@@ -1,0 +1,158 @@
+"""What folding a run's events gives: the run's head, its tasks, and how far each journal was reported. Values only.
+
+A state is immutable and shares what did not change with the state before it, so that the state of a run with 100,000 tasks
+evolves without a copy, and every version of it can be kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from rpds import HashTrieMap
+
+from playhead.core.events import CrashReason, FailureCategory, LossReason, Origin
+from playhead.core.names import Epoch, Micros, RunId, Seq, TaskKey, Version
+
+
+class RunStatus(StrEnum):
+    SCHEDULED = "scheduled"
+    READY = "ready"
+    CLAIMED = "claimed"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+    @property
+    def leased(self) -> bool:
+        """A runner may be alive and hold the lease."""
+        return self in (RunStatus.RUNNING, RunStatus.CANCELLING)
+
+
+TERMINAL: Final = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.CRASHED})
+
+
+class TaskStatus(StrEnum):
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a record is: number `seq` in the journal of `epoch`. Never a byte offset: their differences are sizes."""
+
+    epoch: Epoch
+    seq: Seq
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """One task run."""
+
+    key: TaskKey
+    name: str
+    order: int  # in which order the flow asked for it
+    status: TaskStatus
+    upstream: tuple[TaskKey, ...] = ()
+    attempt: int = 1  # counts the task's own failures, plus one
+    epoch: Epoch | None = None  # of its newest launch; (attempt, epoch) names an execution
+    losses: int = 0
+    started_at: Micros | None = None
+    ended_at: Micros | None = None
+    retry_at: Micros | None = None
+    category: FailureCategory | None = None
+    record: Reference | None = None  # the record of its newest outcome, a failed attempt included
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapState:
+    """A map of calls; its elements get a TaskState of their own when something happens to them."""
+
+    key: TaskKey
+    name: str
+    order: int
+    width: int
+    after: tuple[TaskKey, ...]
+    each: tuple[TaskKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunHead:
+    """The run without its tasks."""
+
+    run: RunId
+    flow: str
+    seal: str
+    origin: Origin
+    schedule_id: str | None
+    scheduled_for: Micros
+    executor: str
+    run_config: str
+    labels: tuple[str, ...]
+    storage: str
+    key_id: str
+    python: str | None
+    status: RunStatus
+    created_at: Micros
+    story: tuple[str, ...]  # types of the run's own events so far; tasks are left out
+    epoch: Epoch = Epoch(0)
+    claim: str | None = None
+    grant: str | None = None
+    agent: str | None = None
+    losses: int = 0
+    releases: int = 0
+    started_at: Micros | None = None  # of the first epoch that began
+    ended_at: Micros | None = None
+    outcome: Reference | None = None
+    failed_task: TaskKey | None = None
+    category: FailureCategory | None = None
+    crash: CrashReason | None = None
+    last_loss: LossReason | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run at one version of its stream.
+
+    `reported[e - 1]` is the number of records of epoch e's journal that are in the log; `counts` are the task runs in each
+    status, in the order of `TaskStatus`, elements of maps included.
+    """
+
+    version: Version
+    head: RunHead
+    tasks: HashTrieMap[TaskKey, TaskState]
+    maps: HashTrieMap[TaskKey, MapState]
+    counts: tuple[int, ...]
+    reported: tuple[int, ...]
+    asked: int  # calls asked for so far, a map as one
+
+    @property
+    def status(self) -> RunStatus:
+        return self.head.status
+
+    def next_seq(self, epoch: int) -> Seq:
+        return Seq(self.reported[epoch - 1] if epoch <= len(self.reported) else 0)
+
+    def count(self, status: TaskStatus) -> int:
+        return self.counts[STATUS_ORDER[status]]
+
+
+STATUS_ORDER: Final = {status: index for index, status in enumerate(TaskStatus)}

@@ -1,0 +1,210 @@
+"""What people and programs are shown of a run: the shape of `show RUN --json`, made from a state. Times are ISO 8601, UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from playhead.core.events import CrashReason, FailureCategory, Origin
+from playhead.core.lifecycle import element_of
+from playhead.core.state import MapState, Reference, RunState, RunStatus, TaskState, TaskStatus
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RecordRef(View):
+    """Where on the user's side the value is: record `seq` of the journal of `epoch`."""
+
+    epoch: int
+    seq: int
+
+
+class ErrorView(View):
+    """What went wrong. The server knows the category; type, message and traceback are added on the user's side."""
+
+    category: FailureCategory
+    record: RecordRef | None = None
+    type: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+
+
+class TaskView(View):
+    key: str
+    name: str
+    state: TaskStatus
+    attempt: int
+    upstream: tuple[str, ...]
+    started_at: str | None
+    ended_at: str | None
+    error: ErrorView | None
+    record: RecordRef | None = None  # of its newest outcome
+
+
+class MapView(View):
+    """A map of calls: how wide it is, and how many of its elements are in each state."""
+
+    key: str
+    name: str
+    width: int
+
+
+class RunView(View):
+    run_id: str
+    flow: str
+    state: RunStatus
+    attempt: int  # the epoch: how many runners have been granted this run
+    origin: Origin
+    created_at: str
+    scheduled_for: str
+    started_at: str | None
+    ended_at: str | None
+    agent: str | None
+    executor: str
+    run_config: str
+    labels: tuple[str, ...]
+    version: int
+    losses: int
+    crash: CrashReason | None
+    error: ErrorView | None
+    failed_task: str | None
+    counts: dict[str, int]  # task runs in each state
+    result: RecordRef | None
+    storage: str
+    key_id: str
+    seal: str
+    maps: tuple[MapView, ...]
+    tasks: tuple[TaskView, ...]
+
+
+class RunSummary(View):
+    """A row of `runs`."""
+
+    run_id: str
+    flow: str
+    state: RunStatus
+    attempt: int
+    origin: Origin
+    scheduled_for: str
+    started_at: str | None
+    ended_at: str | None
+    agent: str | None
+    executor: str
+    run_config: str
+    labels: tuple[str, ...]
+    counts: dict[str, int]
+    storage: str
+    key_id: str
+    python: str | None = None
+
+
+def iso(micros: int | None) -> str | None:
+    """A moment as ISO 8601 with microseconds and Z, or None."""
+    if micros is None:
+        return None
+    moment = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def run_view(state: RunState, *, tasks: bool = True) -> RunView:
+    head = state.head
+    error = None
+    if head.category is not None:
+        error = ErrorView(category=head.category, record=_ref(head.outcome))
+    return RunView(
+        run_id=head.run,
+        flow=head.flow,
+        state=head.status,
+        attempt=head.epoch,
+        origin=head.origin,
+        created_at=iso(head.created_at) or "",
+        scheduled_for=iso(head.scheduled_for) or "",
+        started_at=iso(head.started_at),
+        ended_at=iso(head.ended_at),
+        agent=head.agent,
+        executor=head.executor,
+        run_config=head.run_config,
+        labels=head.labels,
+        version=state.version,
+        losses=head.losses,
+        crash=head.crash,
+        error=error,
+        failed_task=head.failed_task,
+        counts=counts_of(state),
+        result=_ref(head.outcome) if head.status is RunStatus.SUCCEEDED else None,
+        storage=head.storage,
+        key_id=head.key_id,
+        seal=head.seal,
+        maps=tuple(
+            MapView(key=m.key, name=m.name, width=m.width) for m in sorted(state.maps.values(), key=lambda m: m.order)
+        ),
+        tasks=tuple(_task_view(task) for task in tasks_of(state)) if tasks else (),
+    )
+
+
+def run_summary(state: RunState) -> RunSummary:
+    head = state.head
+    return RunSummary(
+        run_id=head.run,
+        flow=head.flow,
+        state=head.status,
+        attempt=head.epoch,
+        origin=head.origin,
+        scheduled_for=iso(head.scheduled_for) or "",
+        started_at=iso(head.started_at),
+        ended_at=iso(head.ended_at),
+        agent=head.agent,
+        executor=head.executor,
+        run_config=head.run_config,
+        labels=head.labels,
+        counts=counts_of(state),
+        storage=head.storage,
+        key_id=head.key_id,
+        python=head.python,
+    )
+
+
+def counts_of(state: RunState) -> dict[str, int]:
+    return {status.value: number for status, number in zip(TaskStatus, state.counts, strict=True) if number}
+
+
+def tasks_of(state: RunState) -> list[TaskState]:
+    """All task runs in the order in which the flow asked for them, elements of maps included."""
+    tasks: list[tuple[int, int, TaskState]] = [(task.order, _index(task), task) for task in state.tasks.values()]
+    for mapped in state.maps.values():
+        tasks.extend(_untouched(state, mapped))
+    return [task for _, _, task in sorted(tasks, key=lambda item: item[:2])]
+
+
+def _untouched(state: RunState, mapped: MapState) -> list[tuple[int, int, TaskState]]:
+    elements = (element_of(mapped, index) for index in range(mapped.width))
+    return [(mapped.order, index, task) for index, task in enumerate(elements) if task.key not in state.tasks]
+
+
+def _index(task: TaskState) -> int:
+    _, dot, index = task.key.rpartition(".")
+    return int(index) if dot and index.isdecimal() else 0
+
+
+def _task_view(task: TaskState) -> TaskView:
+    error = None
+    if task.category is not None and task.status in (TaskStatus.FAILED, TaskStatus.RETRYING):
+        error = ErrorView(category=task.category, record=_ref(task.record))
+    return TaskView(
+        key=task.key,
+        name=task.name,
+        state=task.status,
+        attempt=task.attempt,
+        upstream=task.upstream,
+        started_at=iso(task.started_at),
+        ended_at=iso(task.ended_at),
+        error=error,
+        record=_ref(task.record),
+    )
+
+
+def _ref(reference: Reference | None) -> RecordRef | None:
+    return RecordRef(epoch=reference.epoch, seq=reference.seq) if reference else None

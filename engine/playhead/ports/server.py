@@ -1,0 +1,270 @@
+"""The port of the server: everything that clients, agents and runners ask of it. Facts only, never code or data.
+
+Two things implement it: the service in this process (`playhead.service`), and the HTTP client (`playhead.client`), which speaks to
+a service elsewhere. Whoever uses a server cannot tell which one it has.
+
+Every method may raise `ServerUnreachable` (HTTP only; the request may or may not have been carried out, so ask again under the same
+ids), `Refused` with a stable code, `NotFound`, and the log's errors. All requests are idempotent by the ids they carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from playhead.core import events as ev
+from playhead.core.names import Key, Name, RunIdField
+from playhead.core.state import RunStatus
+from playhead.core.views import RunSummary, RunView
+from playhead.ports.store import Recorded
+
+MAX_BATCH_EVENTS = 2_000  # events in one report: bounds what a server holds of one request in memory
+MAX_PAGE = 1_000  # rows in one answer
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- flows and runs -----------------------------------------------------------------------------------------------------
+
+
+class FlowView(Message):
+    flow: Name
+    version: int  # of the flow's stream: grows with each registration
+    registered_at: str
+    registered: ev.FlowRegistered
+    next_due: str | None = None
+
+
+class RunRequest(Message):
+    """Ask for a run. The run's id is chosen by the client, who has signed a ticket for it; asking twice is harmless."""
+
+    run: RunIdField
+    flow: Name
+    seal: ev.Hex
+    at: ev.Moment | None = None  # None: now
+    labels: tuple[Name, ...] | None = None  # None: the flow's
+
+
+class EmbeddedRunRequest(Message):
+    """A run that begins in the asking process: scheduled, claimed and started in one."""
+
+    scheduled: ev.RunScheduled
+    agent: Name
+    claim: ev.Hex
+    grant: ev.Hex
+    python: ev.PythonMinor
+    key_scheme: int
+
+
+class RunFilter(Message):
+    """Which runs. `since` and `before`: by when they were created, in microseconds, `before` excluded."""
+
+    state: tuple[RunStatus, ...] = ()
+    flow: Name | None = None
+    agent: Name | None = None
+    since: ev.Moment | None = None
+    prefix: Annotated[str, Field(pattern=r"^[0-9a-f]{0,32}$")] | None = None
+
+
+class RunPage(Message):
+    """Newest first. `next` is passed as `page` for the rows that follow; `position` is what the read model has seen."""
+
+    runs: tuple[RunSummary, ...]
+    next: str | None
+    position: int
+
+
+class Accepted(Message):
+    """A command was carried out; its effect is in the log at `position`, which queries take as `after`."""
+
+    run: str
+    state: RunStatus
+    position: int
+
+
+# --- what an agent asks -------------------------------------------------------------------------------------------------
+
+
+class AgentHello(Message):
+    """An agent presents itself; joining again with the same facts writes nothing."""
+
+    joined: ev.AgentJoined
+
+
+class AgentView(Message):
+    agent: Name
+    kind: Name
+    labels: tuple[Name, ...]
+    capacity: int
+    storages: tuple[str, ...]
+    key_ids: tuple[str, ...]
+    python: str
+    version: str
+    state: str  # joined | draining | left
+    joined_at: str
+    last_contact_seconds: float | None  # since it was last heard of; None if this server has not heard of it
+    runs: tuple[str, ...]  # claimed or running there
+
+
+class ClaimRequest(Message):
+    agent: Name
+    claim: ev.Hex  # chosen by the agent; the same again gets the same epoch and grant
+
+
+class Claimed(Message):
+    """A run was granted to an agent. `origin`, `schedule_id` and `scheduled_for` say which ticket proves that it was asked for."""
+
+    run: str
+    epoch: int
+    grant: str
+    flow: str
+    seal: str
+    origin: ev.Origin
+    schedule_id: str | None
+    scheduled_for: int
+    executor: str
+    run_config: str
+    labels: tuple[str, ...]
+    storage: str
+    key_id: str
+    lease_seconds: float
+    crashed: bool = False  # the run's budget was spent: it was ended, not granted
+
+
+class ReleaseRequest(Message):
+    claim: ev.Hex
+    epoch: int
+    reason: ev.ReleaseReason
+
+
+class DiedRequest(Message):
+    """The runner of `epoch` is gone, with proof: exactly one of `exit_code` and `signal` is set."""
+
+    epoch: int
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+# --- what a runner asks -------------------------------------------------------------------------------------------------
+
+
+class StartRequest(Message):
+    epoch: int
+    grant: ev.Hex
+    storage: ev.Hex
+    python: ev.PythonMinor
+    key_scheme: int
+
+
+class Started(Message):
+    """The lease is the runner's. `reported[e - 1]`: how many records of epoch e's journal are in the log.
+
+    What earlier epochs did, and where their journals are, a successor reads from the run's history.
+    """
+
+    lease_seconds: float
+    cancelling: bool
+    reported: tuple[int, ...]
+    scheduled_for: int
+    flow: str
+
+
+class HeartbeatRequest(Message):
+    epoch: int
+    grant: ev.Hex
+
+
+class Beat(Message):
+    lease_seconds: float
+    cancelling: bool
+
+
+class ReportRequest(Message):
+    """Records `first_seq` and on of epoch `origin`'s journal, as [type, schema, data] each."""
+
+    epoch: int
+    grant: ev.Hex
+    origin: int
+    first_seq: int
+    events: Annotated[tuple[tuple[str, int, dict[str, Any]], ...], Field(min_length=1, max_length=MAX_BATCH_EVENTS)]
+
+
+class Reported(Message):
+    """Durable in the log. `state` is the run's after it; `position` the last event's."""
+
+    position: int
+    state: RunStatus
+    cancelling: bool
+
+
+class EventFilter(Message):
+    """Which events of a stream of all: streams that begin with one of `streams`, and one of `types`; empty means all."""
+
+    streams: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+class EventPage(Message):
+    """Events in order and the cursor behind them. A page may be empty: then only the cursor has moved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    events: tuple[Recorded, ...]
+    cursor: str
+
+
+class ServerInfo(Message):
+    version: str
+    log_id: str
+    position: int
+    cursor: str  # of that position
+    now: int  # the server's clock, microseconds
+    lease_seconds: float
+
+
+class ServerApi(Protocol):
+    """See the module. `after` in queries: answer from a state that has seen this position (waits up to 5 s, then `Refused`)."""
+
+    async def info(self) -> ServerInfo: ...
+
+    async def register_flow(self, registered: ev.FlowRegistered) -> FlowView: ...
+    async def flows(self, *, after: int = 0) -> tuple[FlowView, ...]: ...
+    async def flow(self, name: str, *, after: int = 0) -> FlowView: ...
+
+    async def ask_run(self, request: RunRequest) -> Accepted: ...
+    async def begin_embedded(self, request: EmbeddedRunRequest) -> Accepted: ...
+    async def runs(self, which: RunFilter, *, page: str | None = None, limit: int = 50, after: int = 0) -> RunPage: ...
+
+    async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
+        """The run now, or as it was at version `at` of its stream."""
+        ...
+
+    def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
+        """All events of the run's stream with version > `after_version`."""
+        ...
+
+    async def cancel(self, run: str) -> Accepted: ...
+
+    async def join(self, hello: AgentHello) -> None: ...
+    async def agent_beat(self, agent: str) -> None: ...
+    async def drain(self, agent: str) -> None: ...
+    async def leave(self, agent: str) -> None: ...
+    async def agents(self, *, after: int = 0) -> tuple[AgentView, ...]: ...
+    async def claim(self, run: str, request: ClaimRequest) -> Claimed: ...
+    async def release(self, run: str, request: ReleaseRequest) -> None: ...
+    async def died(self, run: str, request: DiedRequest) -> None: ...
+
+    async def start(self, run: str, request: StartRequest) -> Started: ...
+    async def heartbeat(self, run: str, request: HeartbeatRequest) -> Beat: ...
+    async def report(self, run: str, request: ReportRequest) -> Reported: ...
+
+    def events(
+        self, *, cursor: str | None = None, which: EventFilter | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[EventPage]]:
+        """The log as it grows, from the cursor on (None: from the beginning). Ends never by itself; raises `CursorRefused`."""
+        ...

@@ -1,0 +1,201 @@
+"""The two ports of the log. `EventStore` is what the engine uses; `StoreBackend` is the small thing a user plugs in.
+
+The log knows streams, versions and positions; it does not know the vocabulary. Event data is a JSON object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from playhead.core.names import Epoch, LogId, Micros, Position, Seq, StreamName, Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to be appended. `data` holds JSON types only and is never changed once handed over."""
+
+    type: str  # stable short name, "task.succeeded"
+    schema: int  # version of that type's fields, from 1
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An event as the log keeps it."""
+
+    position: Position
+    stream: StreamName
+    version: Version
+    recorded_at: Micros
+    type: str
+    schema: int
+    actor: str  # who reported it: "server", "client", "agent/<id>", "runner/<epoch>"
+    data: Mapping[str, Any]
+    append_id: str  # the append that brought it
+    index: int  # its place in that append, from 0
+    epoch: Epoch | None = None  # journal it comes from, for a runner's events
+    seq: Seq | None = None  # its record's number in that journal
+
+
+class Expect(Enum):
+    """What an append expects of its stream, beside an exact `Version`."""
+
+    ANY = "any version"
+    NO_STREAM = "no stream"
+
+
+Expected = Version | Expect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Events for one stream that become visible together or not at all.
+
+    `append_id` is unique within its stream and makes the append idempotent. `epoch` and `first_seq` are set for a
+    runner's batch: event i is record `first_seq + i` of the journal of `epoch`. `actor` is outside the comparison of
+    bodies, because a successor may report what its predecessor wrote.
+    """
+
+    stream: StreamName
+    events: tuple[NewEvent, ...]  # at least one
+    expected: Expected
+    append_id: str
+    actor: str
+    recorded_at: Micros
+    epoch: Epoch | None = None
+    first_seq: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Durable. The events' positions are `first..last`, both ends included, ascending (gaps allowed)."""
+
+    first: Position
+    last: Position
+    version: Version  # of the append's last event
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Not written: the stream stands at `actual`."""
+
+    actual: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """This append id is in the stream already. `same` says whether its body (events, epoch, first_seq) is equal."""
+
+    first: Position
+    last: Position
+    version: Version
+    same: bool
+
+
+Outcome = Appended | Conflict | Duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events in order, and the position up to which (included) the log was scanned to find them."""
+
+    events: tuple[Recorded, ...]
+    scanned: Position
+
+
+class StoreBackend(Protocol):
+    """What a user plugs in. One engine process owns a backend and makes one `commit` at a time; reads run beside it.
+
+    Contract:
+
+    * `commit` returns one outcome for each append, in order. Earlier appends of the batch are seen by later ones (two
+      appends to one stream in a batch: the second's expected version counts the first). A conflict or duplicate fails
+      that append alone. Everything reported `Appended` is durable: it survives a loss of power. If the backend cannot
+      know what happened it raises `OutcomeUnknown`, and the same batch under the same ids settles it. Any other error
+      means that nothing was written.
+    * Duplicate is decided before conflict: an append id known in its stream is a `Duplicate`, whatever was expected.
+    * Positions strictly increase, gaps are allowed, and nothing becomes visible below a position already read.
+      Versions of a stream are contiguous from 1.
+    * Reads see only what is durable, and see an append whole or not at all (a page may end inside one).
+    * Cancelling any call leaves no half transaction and no lock behind; a cancelled commit may still happen.
+    * Errors are of `playhead.errors`: `LogUnusable` says what is wrong with the log and what to do.
+    """
+
+    @property
+    def log_id(self) -> LogId: ...
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]: ...
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        """Up to `limit` events of the stream with version > `after`, in order. Fewer means there are no more."""
+        ...
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        """Up to `limit` events with position > `after`, in order."""
+        ...
+
+    async def head(self) -> Position:
+        """The position of the newest durable event, or 0."""
+        ...
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        """Return when there may be something beyond `after`, or at the timeout. A hint only: the read is the delivery."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """An append that is durable. `duplicate` tells that an earlier request had brought it already."""
+
+    first: Position
+    last: Position
+    version: Version
+    duplicate: bool = False
+
+
+class Subscription(Protocol):
+    """Pages in order from the cursor on, each event once. A page without events only moves the scanned position.
+
+    A subscriber that falls more than the stated number of events behind what is buffered is not dropped an event: it is
+    served from the store again.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Page]: ...
+
+
+class EventStore(Protocol):
+    """What the engine uses: appends with outcomes as errors, whole reads, and subscriptions.
+
+    * `append` returns when the events are durable. Raises `WrongVersion`, `AppendMismatch`, or `LogUnusable`; an unknown
+      outcome is settled inside by appending the same id again, and only if that fails too raises `OutcomeUnknown`.
+    * Cancelling an append does not undo it.
+    """
+
+    @property
+    def log_id(self) -> LogId: ...
+
+    async def append(self, append: Append) -> Ack: ...
+
+    def read_stream(
+        self, stream: StreamName, *, after: Version = Version(0), upto: Version | None = None
+    ) -> AsyncIterator[Recorded]:
+        """Events with `after` < version <= `upto`."""
+        ...
+
+    async def read_all(self, *, after: Position, limit: int = 1000) -> Page: ...
+
+    async def head(self) -> Position: ...
+
+    async def first_bytes(self, position: Position) -> str:
+        """The first bytes of the append id at that position, for cursors; "" for position 0 or no such event."""
+        ...
+
+    def subscribe(self, *, after: Position) -> AbstractAsyncContextManager[Subscription]: ...
+
+    async def close(self) -> None: ...
