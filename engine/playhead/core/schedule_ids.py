@@ -12,6 +12,6 @@ from playhead.core.names import RunId
 
 def scheduled_run_id(flow: str, schedule_id: str, due_micros: int) -> RunId:
     """The id of the run of `flow` that `schedule_id` wants at `due_micros` (microseconds since 1970-01-01 UTC)."""
-    parts = (b"scheduled run", flow.encode(), schedule_id.encode(), b"%d" % due_micros)
+    parts = (b"playhead scheduled run", flow.encode(), schedule_id.encode(), b"%d" % due_micros)
     text = b"".join(b"%d:%b" % (len(part), part) for part in parts)
     return RunId(hashlib.sha256(text).hexdigest()[:32])
