@@ -1,0 +1,12 @@
+"""Executors: where the calls of a run are computed. This package exports their specs, and imports none that runs."""
+
+from playhead.executors.specs import (
+    AnyExecutor,
+    DaskExecutor,
+    LocalExecutor,
+    ProcessExecutor,
+    ThreadExecutor,
+    parse_executor,
+)
+
+__all__ = ["AnyExecutor", "DaskExecutor", "LocalExecutor", "ProcessExecutor", "ThreadExecutor", "parse_executor"]

@@ -1,0 +1,160 @@
+"""A crew: daemon threads that take calls in order, a set number at a time. Owns admission and the threads' lives.
+
+It does not know how a call is computed: each thread has a `Lane` that does. Threads start when they are needed, one for
+each call that runs, and wait for the next one when it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from playhead.errors import MisusedCall
+from playhead.executors.calls import Call
+from playhead.ports.executor import ExecutorFuture
+
+MAX_ABANDONED = 256  # calls left behind that still run, each in a thread of its own; at the limit no call begins
+CLOSE_SECONDS = 30.0  # for the threads to leave: far above what a worker gets to end; then they are left behind
+
+
+class Lane(Protocol):
+    """How one thread of the crew computes its calls, one after the other."""
+
+    def run(self, call: Call) -> None:
+        """Compute the call and end it, unless another hand has. Never raises what the call raised."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the lane holds; its thread ends."""
+        ...
+
+
+class Crew(ABC):
+    """The part that local, thread and process executors have in common; each says what a lane is and how to stop a call."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self._name = name
+        self._width = width
+        self._lock = threading.Lock()  # guards all below; no foreign code runs under it
+        self._waiting: deque[Call] = deque()
+        self._running: set[Call] = set()
+        self._abandoned = 0
+        self._inbox: SimpleQueue[Call | None] = SimpleQueue()  # to idle threads; None asks one to leave
+        self._idle = 0  # threads that wait at the inbox and have not been given a call
+        self._members = 0  # threads, but those of abandoned calls
+        self._closed = False
+        self._leavers: list[threading.Thread] = []
+        self._dismissed: Future[None] = Future()
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
+    ) -> ExecutorFuture[Any]:
+        call = Call(self, fn, args, kwargs, _timeout)
+        with self._lock:
+            if self._closed:
+                raise MisusedCall(
+                    f"{call.name} was submitted to an executor that is closed",
+                    hint="submit inside `async with spec.open() as executor:`",
+                )
+            self._waiting.append(call)
+            self._admit()
+        return call
+
+    @abstractmethod
+    def stop(self, call: Call) -> None: ...
+
+    @abstractmethod
+    def _open_lane(self) -> Lane: ...
+
+    async def close(self) -> None:
+        """Cancel every call and wait until the threads have left, but those whose call cannot be stopped."""
+        with self._lock:
+            self._closed = True
+            calls = [*self._waiting, *self._running]
+            self._waiting.clear()
+        for call in calls:
+            call.cancel()
+        with self._lock:
+            for _ in range(self._members):
+                self._inbox.put(None)
+            if not self._members:
+                self._dismissed.set_result(None)
+        await asyncio.wait({asyncio.wrap_future(self._dismissed)}, timeout=CLOSE_SECONDS)
+        for thread in self._leavers:
+            thread.join()  # they are past their last line: this only waits for the interpreter to let go of them
+
+    def _admit(self) -> None:
+        """Begin what may begin. The lock is held."""
+        while self._waiting and len(self._running) < self._width and self._abandoned < MAX_ABANDONED:
+            call = self._waiting.popleft()
+            if call.ended:
+                continue
+            self._running.add(call)
+            try:
+                self._begin(call)
+            except RuntimeError:  # the system gives no more threads: those that there are will come to this call
+                self._running.discard(call)
+                if not self._members:
+                    raise
+                self._waiting.appendleft(call)
+                return
+
+    def _begin(self, call: Call) -> None:
+        """Give the call to a thread. The lock is held."""
+        if self._idle:
+            self._idle -= 1
+            self._inbox.put(call)
+            return
+        name = f"{self._name}-{self._members + 1}"
+        threading.Thread(target=self._work, args=(call,), name=name, daemon=True).start()
+        self._members += 1
+
+    def _work(self, call: Call) -> None:
+        """A thread's life."""
+        lane = self._open_lane()
+        while True:
+            lane.run(call)
+            if not self._give_back(call):
+                return  # this thread was written off with its call
+            del call  # an idle thread must not keep a result alive
+            received = self._inbox.get()
+            if received is None:
+                break
+            call = received
+        lane.close()
+        self._leave()
+
+    def _give_back(self, call: Call) -> bool:
+        """The work of the call is over: its place is free. False if its place had been taken from it before."""
+        with self._lock:
+            kept = call in self._running
+            if kept:
+                self._running.discard(call)
+                self._idle += 1
+            else:
+                self._abandoned -= 1
+            self._admit()
+        return kept
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._members -= 1
+            self._leavers.append(threading.current_thread())
+            last = not self._members
+        if last:
+            self._last_left()
+            self._dismissed.set_result(None)
+
+    def _last_left(self) -> None:  # noqa: B027 — most crews share nothing
+        """Let go of what the crew shares. Called in the last thread that leaves, and only if there was one."""

@@ -1,0 +1,153 @@
+"""The specs of executors: frozen descriptions that a flow names and that are sealed with it. Imports no executor.
+
+`open()` finds the code that runs under the entry point group `playhead.executors`, by the spec's kind. What an entry point
+names is called with the spec and gives an async context manager of an `OpenExecutor`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from playhead.errors import UsageError
+from playhead.ports.executor import OpenExecutor
+
+MAX_WORKERS: Final = 10_000  # more is a mistake in a number: each worker may be a thread
+DEFAULT_THREADS_PER_CORE: Final = 4
+DEFAULT_THREADS_MOST: Final = 32
+
+Workers = Annotated[int, Field(ge=1, le=MAX_WORKERS)]
+Opener = Callable[[Any], AbstractAsyncContextManager[OpenExecutor]]
+
+
+class _Spec(BaseModel, frozen=True, extra="forbid"):
+    kind: str
+
+    def open(self) -> AbstractAsyncContextManager[OpenExecutor]:
+        """Start the executor: `async with spec.open() as executor: await executor.submit(fn, 1)`.
+
+        UsageError: the code that runs this kind is not installed.
+        """
+        return _opener(self.kind)(self)
+
+
+class LocalExecutor(_Spec, frozen=True):
+    """In the runner's process, one call at a time."""
+
+    kind: Literal["local"] = "local"
+
+
+class ThreadExecutor(_Spec, frozen=True):
+    """In threads of the runner's process; coroutine functions on one event loop of their own.
+
+    `workers` is how many calls run at a time; by default four for each core, at most 32.
+    """
+
+    kind: Literal["thread"] = "thread"
+    workers: Workers | None = None
+
+
+class ProcessExecutor(_Spec, frozen=True):
+    """In worker processes of the same machine: a call that kills its worker ends nothing but itself.
+
+    `workers` is how many calls run at a time; by default one for each core. `start_method` is how workers are made: forked
+    from a clean process, which is fast and the default on Linux, or started as fresh interpreters, the default elsewhere.
+    """
+
+    kind: Literal["process"] = "process"
+    workers: Workers | None = None
+    start_method: Literal["forkserver", "spawn"] | None = None
+
+
+class DaskExecutor(_Spec, frozen=True):
+    """On a Dask cluster: the one at `address`, or one that is started on the runner's machine and ends with the run.
+
+    `workers` and `threads_per_worker` shape the latter, and say nothing about the former.
+    """
+
+    kind: Literal["dask"] = "dask"
+    address: str | None = None
+    workers: Workers | None = None
+    threads_per_worker: Workers = 1
+
+
+AnyExecutor = Annotated[
+    LocalExecutor | ThreadExecutor | ProcessExecutor | DaskExecutor,
+    Field(discriminator="kind"),
+]
+
+
+def parse_executor(spec: str | bytes | Mapping[str, Any]) -> AnyExecutor:
+    """The spec from its JSON, or from what that parses to.
+
+    UsageError: it is of no known kind, or its fields are not those of its kind.
+    """
+    try:
+        if isinstance(spec, str | bytes):
+            return _adapter().validate_json(spec)
+        return _adapter().validate_python(dict(spec))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise UsageError(
+            f"not an executor{f' ({where})' if where else ''}: {problem['msg']}",
+            hint=f"the kinds of executor are: {', '.join(KINDS)}",
+        ) from error
+
+
+def default_threads() -> int:
+    """How many threads a thread executor has that was told nothing."""
+    return min(DEFAULT_THREADS_MOST, DEFAULT_THREADS_PER_CORE * usable_cores())
+
+
+def usable_cores() -> int:
+    """The cores that this process may use; a container or taskset may leave it fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+KINDS: Final = ("local", "thread", "process", "dask")
+_BUILT_IN: Final = {  # for a source tree that was never installed, and so has no entry points
+    "local": "playhead.executors.local:open_spec",
+    "thread": "playhead.executors.thread:open_spec",
+    "process": "playhead.executors.process:open_spec",
+}
+_EXTRAS: Final = {"dask": "dask"}  # kind -> the extra that brings it
+
+
+@cache
+def _adapter() -> TypeAdapter[AnyExecutor]:
+    return TypeAdapter(AnyExecutor)
+
+
+@cache
+def _opener(kind: str) -> Opener:
+    """The function that opens executors of this kind. Looked up once, as entry points are read from the disk."""
+    found = next(iter(entry_points(group="playhead.executors", name=kind)), None)
+    target = found.value if found is not None else _BUILT_IN.get(kind)
+    if target is None:
+        raise UsageError(f"no executor of kind {kind!r} is installed", hint=_how_to_install(kind))
+    module, _, function = target.partition(":")
+    try:
+        opener: Opener = getattr(import_module(module), function)
+    except ImportError as error:
+        raise UsageError(
+            f"the executor of kind {kind!r} does not load: {error}",
+            hint=_how_to_install(kind),
+        ) from error
+    return opener
+
+
+def _how_to_install(kind: str) -> str:
+    extra = _EXTRAS.get(kind)
+    if extra is not None:
+        return f"pip install 'playhead[{extra}]'"
+    return f"install the package that registers {kind!r} under the entry point group playhead.executors"

@@ -1,0 +1,164 @@
+"""What runs in a worker process: one call after the other, from a socket. Run as a script, and imported for its frames.
+
+It must import nothing of Playhead, and no more than it needs: the time until a worker's first call is the time of its
+imports, and what a call needs comes with the call. What it answers is told in plain frames, so that an outcome that cannot
+be unpickled can still be named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, NamedTuple
+
+import cloudpickle  # type: ignore[import-untyped]  # it ships no types
+
+CALL = b"c"  # to the worker: (fn, args, kwargs)
+COROUTINE = b"a"  # to the worker: the same, and calling fn gives a coroutine
+READY = b"o"  # from the worker: it has started
+RESULT = b"r"  # from the worker: the result
+RAISED = b"x"  # the exception and its cause; the text is its traceback
+BAD_CALL = b"C"  # the call does not unpickle; the text says why
+BAD_RESULT = b"R"  # the result does not pickle
+BAD_RAISED = b"X"  # the exception does not pickle; the text is its traceback
+
+dumps: Callable[[Any], bytes] = cloudpickle.dumps  # pyright: ignore[reportUnknownMemberType] — it ships no types
+
+_HEADER = struct.Struct("!cIQ")  # kind, bytes of text, bytes of body
+
+
+class Frame(NamedTuple):
+    kind: bytes
+    text: str = ""
+    body: bytes = b""
+
+
+def main() -> None:
+    """`worker.py <calls fd> <lifeline fd> ...`, as the nursery spawns it."""
+    calls, lifeline = (int(fd) for fd in sys.argv[2:4])
+    serve(socket.socket(fileno=calls), lifeline)
+
+
+def serve(calls: socket.socket, lifeline: int) -> None:
+    """Compute calls until the parent closes its end."""
+    signal.signal(signal.SIGINT, _leave_it_to_the_parent)
+    threading.Thread(target=_end_with_parent, args=(lifeline,), name="lifeline", daemon=True).start()
+    with asyncio.Runner() as loop:  # one for all calls, made by the first that needs it
+        send(calls, Frame(READY))
+        while (frame := receive(calls)) is not None:
+            answer = _answer(frame, loop)
+            del frame
+            _flush()
+            send(calls, answer)
+            del answer  # an idle worker keeps no result
+
+
+def send(peer: socket.socket, frame: Frame) -> None:
+    text = frame.text.encode(errors="replace")
+    peer.sendall(_HEADER.pack(frame.kind, len(text), len(frame.body)) + text)
+    peer.sendall(frame.body)
+
+
+def receive(peer: socket.socket) -> Frame | None:
+    """The next frame, or None if the peer has closed its end, be it within a frame."""
+    header = _receive_exactly(peer, _HEADER.size)
+    if header is None:
+        return None
+    kind, text_bytes, body_bytes = _HEADER.unpack(header)
+    text = _receive_exactly(peer, text_bytes)
+    body = _receive_exactly(peer, body_bytes)
+    if text is None or body is None:
+        return None
+    return Frame(kind, text.decode(), body)
+
+
+def _receive_exactly(peer: socket.socket, count: int) -> bytes | None:
+    buffer = bytearray(count)
+    view = memoryview(buffer)
+    while view:
+        received = peer.recv_into(view)
+        if not received:
+            return None
+        view = view[received:]
+    return bytes(buffer)
+
+
+def _answer(frame: Frame, loop: asyncio.Runner) -> Frame:
+    try:
+        fn, args, kwargs = pickle.loads(frame.body)  # noqa: S301 — it comes from the parent, which is us
+    except BaseException as error:  # noqa: BLE001 — unpickling runs foreign code, which may raise anything
+        return Frame(BAD_CALL, _named(error))
+    try:
+        # An empty context: a call sees the same whether it runs here or in a thread of the parent.
+        if frame.kind == COROUTINE:
+            value = _value_of(loop.run(_caught(fn(*args, **kwargs)), context=Context()))
+        else:
+            value = Context().run(fn, *args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 — whatever the call raises is its outcome
+        return _raised(error)
+    try:
+        return Frame(RESULT, body=dumps(value))
+    except BaseException as error:  # noqa: BLE001 — pickling runs foreign code
+        return Frame(BAD_RESULT, _named(error))
+
+
+def _raised(error: BaseException) -> Frame:
+    """The exception with its traceback as text: a traceback does not pickle."""
+    trace = error.__traceback__
+    text = "".join(traceback.format_exception(type(error), error, trace.tb_next if trace else None))
+    for cause in (error.__cause__, None):  # a cause that does not pickle is still in the text
+        with contextlib.suppress(BaseException):
+            return Frame(RAISED, text, dumps((error, cause)))
+    return Frame(BAD_RAISED, text)
+
+
+async def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """The outcome as a value: a SystemExit that leaves a task ends the loop."""
+    try:
+        return await coroutine, None
+    except BaseException as error:  # noqa: BLE001 — whatever the call raises is its outcome
+        trace = error.__traceback__
+        return None, error.with_traceback(trace.tb_next if trace else None)
+
+
+def _value_of(outcome: tuple[Any, BaseException | None]) -> Any:
+    value, error = outcome
+    if error is not None:
+        raise error
+    return value
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _end_with_parent(lifeline: int) -> None:
+    """Nobody writes to the lifeline. It ends when the parent does, however the parent died, and then so must we."""
+    with contextlib.suppress(OSError):
+        os.read(lifeline, 1)
+    os._exit(0)
+
+
+def _leave_it_to_the_parent(*_: object) -> None:
+    """Ctrl-C reaches the whole group. The parent decides what becomes of the calls. (SIG_IGN would be inherited by exec.)"""
+
+
+def _flush() -> None:
+    """What the call printed must not be lost if the next one kills this process."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main()
