@@ -36,6 +36,7 @@
     │   └── EpochOver              the server gave the run to another, or ended it
     ├── Diverged                   a resumed flow asked for other work than it did before
     ├── InfrastructureLost         a worker died under a call
+    ├── LaunchFailed               an agent could not launch a runner; nothing of it is left
     ├── Refused                    a command that the state of a run, flow or agent does not allow
     └── ServerError
         ├── ServerUnreachable
@@ -301,6 +302,10 @@ class InfrastructureLost(PlayheadError):
         super().__init__(message)
         self.exit_code = exit_code
         self.signal = signal
+
+
+class LaunchFailed(PlayheadError):
+    code = "launch_failed"
 
 
 class Refused(PlayheadError):
