@@ -1,0 +1,26 @@
+"""The log: appends in groups, subscriptions from memory, and the backends that keep it.
+
+For authors of a backend: `encode`, `decode`, `same_body` and `fits` (what an append is), `News` (that the head moved) and
+`OneThread` (for a blocking library).
+"""
+
+from playhead.log.appends import decode, encode, fits, same_body
+from playhead.log.cursor import Cursor, check_cursor, cursor_at
+from playhead.log.engine import Log
+from playhead.log.news import News
+from playhead.log.onethread import OneThread
+from playhead.log.urls import open_backend
+
+__all__ = [
+    "Cursor",
+    "Log",
+    "News",
+    "OneThread",
+    "check_cursor",
+    "cursor_at",
+    "decode",
+    "encode",
+    "fits",
+    "open_backend",
+    "same_body",
+]

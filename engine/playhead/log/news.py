@@ -1,0 +1,28 @@
+"""That the head of a log has moved: what a backend's `wait_for_news` is made of. Lives on one event loop; holds no events."""
+
+from __future__ import annotations
+
+import anyio
+
+from playhead.core.names import Position
+
+
+class News:
+    """The newest position known to be durable, and a way to wait for a newer one."""
+
+    def __init__(self, head: Position) -> None:
+        self._head = head
+        self._moved = anyio.Event()
+
+    def tell(self, head: Position) -> None:
+        """The head is at least here now. Wakes everyone who waits for it; an older position changes nothing."""
+        if head > self._head:
+            self._head = head
+            self._moved.set()
+            self._moved = anyio.Event()
+
+    async def wait(self, after: Position, timeout_seconds: float) -> None:
+        """Return when the head is beyond `after`, or at the timeout."""
+        if self._head <= after:
+            with anyio.move_on_after(timeout_seconds):
+                await self._moved.wait()

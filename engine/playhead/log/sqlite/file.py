@@ -1,0 +1,176 @@
+"""The log's file: made whole or not at all, looked at before it is used, held by one writer. Owns pragmas; no rows.
+
+A new log is built under another name and renamed, so that a file without a log in it is never one of ours: an empty or
+short file is reported as what it is, and never filled again as if nothing had been there.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from playhead.core.names import LogId
+from playhead.errors import LogUnusable
+from playhead.log.sqlite import statements
+from playhead.log.sqlite.faults import damaged, foreign, read_only, told
+
+APPLICATION_ID: Final = 0x504C4159  # "PLAY", in the file's header
+FORMAT: Final = 1
+CACHED_STATEMENTS: Final = 32  # more than there are
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_APPLICATION_ID_AT = slice(68, 72)
+
+
+class WriterLock:
+    """The right to write a log, for as long as this lives. A lock on a file beside it, since closing any descriptor of
+    the log itself would drop SQLite's own locks. The descriptor is closed on exec: no child keeps a dead owner's lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """LogUnusable: another program writes this log, or the lock's file cannot be made."""
+        self._path = path.with_name(path.name + ".lock")
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:
+            raise LogUnusable(
+                f"the folder {path.parent} does not exist", hint="make it, or choose another path"
+            ) from error
+        except OSError as error:
+            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise read_only(path) from error
+            raise LogUnusable(
+                f"the log {path} cannot be opened: {error}", hint="look at its folder and disk"
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(self._descriptor, 20, 0).decode("ascii", "replace") or "unknown"
+            os.close(self._descriptor)
+            raise LogUnusable(
+                f"the log {path} is locked by another writer (process {owner})",
+                hint="use that one's server, or end it first: one process writes a log",
+            ) from error
+        with suppress(OSError):  # who holds it is a courtesy to the next reader of the message
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def open_writer(path: Path, *, busy_seconds: float, max_bytes: int | None) -> sqlite3.Connection:
+    """The one connection that writes; makes the log if there is none. The caller holds the `WriterLock`."""
+    if not path.exists():
+        _create(path)
+    _check_header(path)
+    with told(path):
+        connection = _connect(f"{path.absolute().as_uri()}?mode=rw", busy_seconds)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # an acknowledged event survives a loss of power
+            connection.execute(
+                "PRAGMA journal_size_limit = 67108864"
+            )  # a -wal that a long read made grow shrinks again
+            if max_bytes is not None:
+                page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
+                connection.execute(f"PRAGMA max_page_count = {max(max_bytes // page_bytes, 1)}")
+            _check_contents(path, connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
+    """A connection that only reads: it never writes and never checkpoints."""
+    with told(path):
+        return _connect(f"{path.absolute().as_uri()}?mode=ro", busy_seconds)
+
+
+def read_log_id(path: Path, connection: sqlite3.Connection) -> LogId:
+    with told(path):
+        row = connection.execute(statements.READ_META, ("log_id",)).fetchone()
+    if row is None:
+        raise damaged(path, "it has no log id")
+    return LogId(str(row[0]))
+
+
+def _create(path: Path) -> None:
+    """A new log, whole and durable before it has its name."""
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists():
+        raise damaged(path, f"the file is gone, but {wal.name} is still beside it")
+    new = path.with_name(path.name + ".new")  # the writer's lock is held: a file of that name is from one who died here
+    with suppress(FileNotFoundError):
+        new.unlink()
+    try:
+        with told(path), closing(_connect(f"{new.absolute().as_uri()}?mode=rwc", 0)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {statements.SCHEMA}")
+            meta = {"log_id": secrets.token_hex(8), "format": str(FORMAT), "created_at": str(time.time_ns() // 1000)}
+            connection.executemany(statements.INSERT_META, meta.items())
+            connection.execute("COMMIT")
+        new.rename(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check_header(path: Path) -> None:
+    """Look at the first bytes before SQLite does: it takes an empty file for a new database."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except IsADirectoryError as error:
+        raise LogUnusable(f"{path} is a folder, not a Playhead log", hint="name a file in it") from error
+    except PermissionError as error:
+        raise LogUnusable(f"the log {path} may not be read by this user", hint="give this user the right") from error
+    if not header:
+        raise damaged(path, "the file is empty")
+    if not header.startswith(_MAGIC[: len(header)]):
+        raise foreign(path)
+    if len(header) < _HEADER_BYTES:
+        raise damaged(path, f"only {len(header)} bytes are left")
+    if int.from_bytes(header[_APPLICATION_ID_AT], "big") != APPLICATION_ID:
+        raise foreign(path)
+
+
+def _check_contents(path: Path, connection: sqlite3.Connection) -> None:
+    row = connection.execute(statements.READ_META, ("format",)).fetchone()
+    if row is None:
+        raise damaged(path, "it does not tell its format")
+    if int(row[0]) > FORMAT:
+        raise LogUnusable(
+            f"the log {path} was written by a newer version (format {row[0]}, this version reads up to {FORMAT})",
+            hint="upgrade Playhead: pip install --upgrade playhead",
+        )
+    newest = connection.execute("SELECT max(position) FROM appends").fetchone()[0] or 0
+    head = connection.execute(statements.HEAD).fetchone()
+    if newest > (head[0] if head else 0):
+        raise damaged(path, f"it holds position {newest}, but its counter stands at {head[0] if head else 0}")
+
+
+def _connect(uri: str, busy_seconds: float) -> sqlite3.Connection:
+    """In autocommit: transactions begin and end where the code says so. Threads take turns with it, so none is its owner."""
+    return sqlite3.connect(
+        uri,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=busy_seconds,
+        cached_statements=CACHED_STATEMENTS,
+    )

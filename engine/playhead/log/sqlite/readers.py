@@ -1,0 +1,90 @@
+"""Reads of a SQLite log: a few read-only connections, each read one short transaction. Never writes, never checkpoints."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from playhead.core.names import Position, StreamName, Version
+from playhead.errors import LogUnusable
+from playhead.log.sqlite import statements
+from playhead.log.sqlite.faults import told
+from playhead.log.sqlite.file import open_reader
+from playhead.log.sqlite.rows import events_of
+from playhead.ports.store import Recorded
+
+READERS: Final = 4  # reads side by side; each holds a connection with its page cache of 2 MB
+
+T = TypeVar("T")
+
+
+class Readers:
+    """Opened in a thread (it opens files); its reads are awaited on the loop."""
+
+    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+        self._path = path
+        self._idle: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()  # None for ever, once closed
+        self._limiter = anyio.CapacityLimiter(READERS)
+        for _ in range(READERS):
+            self._idle.put(open_reader(path, busy_seconds=busy_seconds))
+
+    async def stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        return await self._run(lambda db: self._stream(db, stream, after, limit))
+
+    async def all(self, *, after: Position, limit: int) -> list[Recorded]:
+        return await self._run(lambda db: self._all(db, after, limit))
+
+    async def head(self) -> Position:
+        return await self._run(_head)
+
+    async def close(self) -> None:
+        """Wait for the reads under way, then close every connection."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._close)
+
+    async def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            with self._connection() as connection, told(self._path):
+                return read(connection)
+
+        return await anyio.to_thread.run_sync(run, limiter=self._limiter)
+
+    @contextmanager
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        """An idle connection. There is one, unless the caller of an earlier read was cancelled and its read still runs."""
+        connection = self._idle.get()
+        try:
+            if connection is None:
+                raise LogUnusable(f"the log {self._path} is closed", hint="read it while it is open")
+            yield connection
+        finally:
+            self._idle.put(connection)
+
+    def _stream(self, db: sqlite3.Connection, stream: StreamName, after: Version, limit: int) -> list[Recorded]:
+        with closing(db.execute(statements.READ_STREAM, (stream, after, limit))) as rows:
+            events = (event for row in rows for event in events_of(row, self._path) if event.version > after)
+            return list(islice(events, limit))
+
+    def _all(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Recorded]:
+        with closing(db.execute(statements.READ_ALL, (after, limit))) as rows:
+            events = (event for row in rows for event in events_of(row, self._path) if event.position > after)
+            return list(islice(events, limit))
+
+    def _close(self) -> None:
+        for _ in range(READERS):
+            if (connection := self._idle.get()) is not None:
+                connection.close()
+        self._idle.put(None)
+
+
+def _head(db: sqlite3.Connection) -> Position:
+    row = db.execute(statements.HEAD).fetchone()
+    return Position(row[0] if row else 0)

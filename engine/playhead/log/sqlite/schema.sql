@@ -1,0 +1,34 @@
+-- The log in one SQLite file. Format 1; `PRAGMA application_id` says that the file is a Playhead log.
+
+-- What is known about the file as a whole: log_id, format, created_at.
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Streams and actors by number, so that no row of `appends` repeats a name.
+CREATE TABLE names (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
+-- One row for each append, whose events are a batch of records in `body`. Event i of n has position `position - n + 1 + i`
+-- and version `version - n + 1 + i`. AUTOINCREMENT, because a rowid is otherwise given again after its row was deleted.
+CREATE TABLE appends (
+    position    INTEGER PRIMARY KEY AUTOINCREMENT,  -- of its last event
+    stream      INTEGER NOT NULL,                   -- names.id
+    version     INTEGER NOT NULL,                   -- of its last event
+    count       INTEGER NOT NULL,                   -- of its events
+    recorded_at INTEGER NOT NULL,                   -- microseconds since 1970-01-01 UTC
+    actor       INTEGER NOT NULL,                   -- names.id
+    epoch       INTEGER,                            -- the journal that a runner's events come from
+    first_seq   INTEGER,                            -- the first event's record in that journal
+    append_id   NOT NULL,                           -- text; 32 hexadecimal digits are kept as their 16 bytes
+    body        BLOB NOT NULL                       -- JSON: [[type, schema, data], ...]
+);
+
+-- A stream is read in order, and its head is found, by this one.
+CREATE UNIQUE INDEX appends_by_version ON appends (stream, version);
+
+-- An append that comes again is found by this one.
+CREATE UNIQUE INDEX appends_by_id ON appends (stream, append_id);

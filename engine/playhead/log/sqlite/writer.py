@@ -1,0 +1,141 @@
+"""The one writer of a SQLite log: a batch of appends becomes one transaction. Synchronous; lives in one thread.
+
+Knows what it has written last (heads, numbers of names) without asking the file again. A transaction that fails drops
+all of that, and so does a change by somebody else, which `PRAGMA data_version` tells inside the transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from playhead.core.names import Position, StreamName, Version
+from playhead.errors import OutcomeUnknown
+from playhead.log.appends import encode, fits, same_body
+from playhead.log.sqlite import statements
+from playhead.log.sqlite.faults import primary_code, told, unusable
+from playhead.log.sqlite.rows import packed
+from playhead.ports.store import Append, Appended, Conflict, Duplicate, Outcome
+
+CACHED_NAMES: Final = (
+    50_000  # streams and actors whose numbers and heads are remembered, about 10 MB; then from scratch
+)
+
+
+class Writer:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._db = connection
+        self._numbers: dict[str, int] = {}
+        self._heads: dict[StreamName, Version] = {}
+        self._head: Position | None = None
+        self._data_version: int | None = None
+
+    def write(self, batch: Sequence[Append]) -> list[Outcome]:
+        """One outcome for each append, durable on return. LogUnusable: nothing was written. OutcomeUnknown: ask again."""
+        bodies = [encode(append) for append in batch]  # before the transaction: a bad one leaves nothing behind
+        with self._transaction():
+            return [self._append(append, body) for append, body in zip(batch, bodies, strict=True)]
+
+    def head(self) -> Position:
+        """The greatest position ever given."""
+        if self._head is None:
+            with told(self._path):
+                row = self._db.execute(statements.HEAD).fetchone()
+            self._head = Position(row[0] if row else 0)
+        return self._head
+
+    def _append(self, append: Append, body: bytes) -> Outcome:
+        stream = self._find_number(append.stream)
+        actual = self._version(append.stream, stream)
+        if stream is not None and actual > 0 and (known := self._find_duplicate(stream, append, body)):
+            return known
+        if not fits(append.expected, actual):
+            return Conflict(actual)
+        count = len(append.events)
+        first, last, version = self.head() + 1, Position(self.head() + count), Version(actual + count)
+        row = (
+            last,
+            self._number(append.stream),
+            version,
+            count,
+            append.recorded_at,
+            self._number(append.actor),
+            append.epoch,
+            append.first_seq,
+            packed(append.append_id),
+            body,
+        )
+        self._db.execute(statements.INSERT_APPEND, row)
+        self._head, self._heads[append.stream] = last, version
+        return Appended(Position(first), last, version)
+
+    def _find_duplicate(self, stream: int, append: Append, body: bytes) -> Duplicate | None:
+        row = self._db.execute(statements.FIND_APPEND, (stream, packed(append.append_id))).fetchone()
+        if row is None:
+            return None
+        position, version, count, epoch, first_seq, kept = row
+        same = (epoch, first_seq) == (append.epoch, append.first_seq) and same_body(kept, body)
+        return Duplicate(Position(position - count + 1), Position(position), Version(version), same)
+
+    def _version(self, name: StreamName, number: int | None) -> Version:
+        version = self._heads.get(name)
+        if version is None:
+            row = self._db.execute(statements.STREAM_VERSION, (number,)).fetchone() if number is not None else None
+            version = self._heads[name] = Version(row[0] if row else 0)
+        return version
+
+    def _number(self, name: str) -> int:
+        number = self._find_number(name)
+        if number is None:
+            number = self._db.execute(statements.INSERT_NAME, (name,)).lastrowid
+            assert number is not None
+            self._numbers[name] = number
+        return number
+
+    def _find_number(self, name: str) -> int | None:
+        number = self._numbers.get(name)
+        if number is None:
+            row = self._db.execute(statements.FIND_NAME, (name,)).fetchone()
+            if row is not None:
+                number = self._numbers[name] = int(row[0])
+        return number
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        committing = False
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._check_caches()
+            yield
+            committing = True
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._forget()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise self._fault(error, committing=committing) from error
+            raise
+
+    def _fault(self, error: sqlite3.Error, *, committing: bool) -> Exception:
+        """A write or flush that failed under COMMIT may still be found, whole, after a crash of the machine. The same
+        batch again settles it: it is written over the same place of the write-ahead log.
+        """
+        if committing and primary_code(error) == sqlite3.SQLITE_IOERR:
+            return OutcomeUnknown(f"the disk failed under a commit to the log {self._path}: {error}", hint="try again")
+        return unusable(self._path, error)
+
+    def _check_caches(self) -> None:
+        data_version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if data_version != self._data_version or len(self._numbers) + len(self._heads) > CACHED_NAMES:
+            self._forget()
+            self._data_version = data_version
+
+    def _forget(self) -> None:
+        self._numbers.clear()
+        self._heads.clear()
+        self._head = None

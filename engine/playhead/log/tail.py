@@ -1,0 +1,115 @@
+"""The newest events in memory, once for all subscribers. Owns the buffer and who waits for it to move; reads no store.
+
+It holds every event with `start` < position <= `scanned`. A subscriber has nothing here but its position: while that is
+within the buffer it is served from memory, and one that fell behind `start` reads the store. So no subscriber can lose
+an event, and none can make this grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Final
+
+import anyio
+
+from playhead.core.names import Position
+from playhead.log.appends import recorded
+from playhead.ports.store import Append, Appended, Conflict, Outcome, Page, Recorded
+
+TAIL_EVENTS: Final = 10_000  # kept for subscribers, about 10 MB; trimmed when there are twice as many
+
+_POSITION = attrgetter("position")
+
+
+class Tail:
+    def __init__(self, head: Position) -> None:
+        self.start = head
+        self.scanned = head
+        self.closed = False
+        self._events: list[Recorded] = []
+        self._subscribers = 0
+        self._moved = anyio.Event()
+        self._watched = anyio.Event()
+
+    def add_committed(self, committed: Sequence[tuple[Append, Outcome]]) -> None:
+        """Take over what a commit of our own made durable.
+
+        Positions without a hole behind what is here prove that nobody else wrote in between. At a hole this cannot be
+        known: the buffer starts anew behind it, and the subscribers read what lies before from the store.
+        """
+        events: list[Recorded] = []
+        scanned = self.scanned
+        for append, outcome in committed:
+            if isinstance(outcome, Conflict) or outcome.last <= scanned:
+                continue
+            dense = outcome.first == scanned + 1 and outcome.last - scanned == len(append.events)
+            if not (self._subscribers and dense and isinstance(outcome, Appended)):
+                self.jump(max(other.last for _, other in committed if not isinstance(other, Conflict)))
+                return
+            scanned = outcome.last
+            events += recorded(append, positions=range(outcome.first, scanned + 1), version=outcome.version)
+        if events:
+            self.extend(events, scanned)
+
+    def extend(self, events: Sequence[Recorded], scanned: Position) -> None:
+        """Add what the log holds up to `scanned`: `events` has all of it from some place at or before our own end."""
+        if scanned <= self.scanned:
+            return
+        self._events += events[bisect_right(events, self.scanned, key=_POSITION) :]
+        self.scanned = scanned
+        if len(self._events) >= 2 * TAIL_EVENTS:
+            del self._events[:-TAIL_EVENTS]
+            self.start = Position(self._events[0].position - 1)
+        self._wake()
+
+    def jump(self, position: Position) -> None:
+        """Forget everything, and go on behind `position`, up to which all is to be had from the store."""
+        if position > self.scanned:
+            self._events.clear()
+            self.start = self.scanned = position
+            self._wake()
+
+    def page(self, after: Position, limit: int) -> Page | None:
+        """Up to `limit` events behind `after`; None where this does not reach back that far."""
+        if after < self.start:
+            return None
+        first = bisect_right(self._events, after, key=_POSITION)
+        events = tuple(self._events[first : first + limit])
+        all_of_it = first + len(events) == len(self._events)
+        return Page(events, self.scanned if all_of_it else events[-1].position)
+
+    async def moved(self, beyond: Position) -> bool:
+        """Return when there is something beyond that position; False when the log is closed and there will be nothing."""
+        while self.scanned <= beyond and not self.closed:
+            await self._moved.wait()
+        return self.scanned > beyond
+
+    async def watched(self) -> None:
+        """Return when there is at least one subscriber."""
+        while not self._subscribers:
+            await self._watched.wait()
+
+    @contextmanager
+    def subscriber(self, head: Position) -> Generator[None]:
+        """Somebody reads along; `head` is the log's. While nobody did, this may have missed what others wrote."""
+        if not self._subscribers:
+            self.jump(head)
+        self._subscribers += 1
+        self._watched.set()
+        try:
+            yield
+        finally:
+            self._subscribers -= 1
+            if not self._subscribers:
+                self._watched = anyio.Event()
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
