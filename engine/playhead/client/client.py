@@ -1,0 +1,148 @@
+"""`Client`: what users hold of a server, wherever it is. Adds to a `ServerApi` what is made of several of its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Final, Self
+
+from playhead.client.http import HttpServer
+from playhead.client.transport import Patience
+from playhead.core import events as ev
+from playhead.core.names import NAME_PATTERN, run_stream
+from playhead.core.state import RunStatus
+from playhead.core.views import RunSummary, RunView
+from playhead.errors import NotFound, ServerUnreachable, UsageError
+from playhead.ports.server import Accepted, AgentView, EventFilter, EventPage, FlowView, RunFilter, RunPage, ServerApi
+from playhead.ports.store import Recorded
+
+MAX_CANDIDATES: Final = 5  # runs listed where a prefix fits several
+
+_ENDS: Final = tuple(cls.TYPE for cls in (ev.RunSucceeded, ev.RunFailed, ev.RunCancelled, ev.RunCrashed))
+_NEWEST: Final = re.compile(rf"^(?P<flow>{NAME_PATTERN.strip('^$')})?@(?P<which>last|last-failed)$")
+_SELECTED: Final[dict[str, tuple[RunStatus, ...]]] = {
+    "last": (),
+    "last-failed": (RunStatus.FAILED, RunStatus.CRASHED),
+}
+
+
+class Client:
+    """A server's client: `async with Client("http://127.0.0.1:4317") as client`.
+
+    `server` is an address, or a `ServerApi` that its owner opens and closes. Methods raise what `ServerApi` raises: `NotFound`,
+    `Refused`, `ServerUnreachable`.
+    """
+
+    def __init__(self, server: str | ServerApi, *, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._owned: HttpServer | None = None
+        if isinstance(server, str):
+            server = self._owned = HttpServer(server, patience=self._patience)
+        self.api: ServerApi = server
+
+    async def __aenter__(self) -> Self:
+        if self._owned is not None:
+            await self._owned.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._owned is not None:
+            await self._owned.__aexit__(kind, error, trace)
+
+    async def wait(self, run: str) -> RunView:
+        """The run once it has ended. Follows the log instead of asking again and again, also across a server's restart."""
+        cursor = (await self.api.info()).cursor  # taken before the look, so that no end falls between the two
+        view = await self.api.run(run, tasks=False)
+        if not view.state.terminal:
+            position = await self._position_of_end(run, cursor)
+            return await self._look(run, position)
+        return await self.api.run(run)
+
+    async def flows(self) -> tuple[FlowView, ...]:
+        return await self.api.flows()
+
+    async def flow(self, name: str) -> FlowView:
+        return await self.api.flow(name)
+
+    async def agents(self) -> tuple[AgentView, ...]:
+        return await self.api.agents()
+
+    async def run(self, run: str, *, at: int | None = None, tasks: bool = True) -> RunView:
+        """The run now, or as it was at version `at` of its stream."""
+        return await self.api.run(run, at=at, tasks=tasks)
+
+    async def runs(self, which: RunFilter | None = None, *, page: str | None = None, limit: int = 50) -> RunPage:
+        """A page of runs, newest first; its `next` is the `page` of the rows that follow."""
+        return await self.api.runs(which or RunFilter(), page=page, limit=limit)
+
+    async def cancel(self, run: str) -> Accepted:
+        return await self.api.cancel(run)
+
+    def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
+        """All events of the run, oldest first."""
+        return self.api.history(run, after_version=after_version)
+
+    def events(
+        self, *, cursor: str | None = None, which: EventFilter | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[EventPage]]:
+        """The log as it grows, from the cursor on."""
+        return self.api.events(cursor=cursor, which=which)
+
+    async def find_run(self, text: str) -> str:
+        """The id of the run that is meant: a whole id, a unique prefix, `@last`, `@last-failed` or `FLOW@last`.
+
+        A whole id is not looked up. Raises NotFound, and UsageError where several runs fit or the text has no such form.
+        """
+        newest = _NEWEST.match(text)
+        if newest is not None:
+            return await self._newest(text, newest["flow"], _SELECTED[newest["which"]])
+        prefix = text.lower()
+        if re.fullmatch(r"[0-9a-f]{32}", prefix):
+            return prefix
+        if not re.fullmatch(r"[0-9a-f]{1,31}", prefix):
+            raise UsageError(
+                f"{text!r} does not name a run",
+                hint="a RUN is an id or the beginning of one, @last, @last-failed, or FLOW@last",
+            )
+        found = (await self.api.runs(RunFilter(prefix=prefix), limit=MAX_CANDIDATES + 1)).runs
+        if len(found) > 1:
+            raise _ambiguous(text, found)
+        if not found:
+            raise NotFound("run", text, hint="`playhead runs` lists them")
+        return found[0].run_id
+
+    async def _newest(self, text: str, flow: str | None, states: tuple[RunStatus, ...]) -> str:
+        found = (await self.api.runs(RunFilter(flow=flow, state=states), limit=1)).runs
+        if not found:
+            raise NotFound("run", text, hint="no run fits that yet; `playhead runs` lists them")
+        return found[0].run_id
+
+    async def _position_of_end(self, run: str, cursor: str) -> int:
+        which = EventFilter(streams=(run_stream(run),), types=_ENDS)
+        async with self.api.events(cursor=cursor, which=which) as pages:
+            async for page in pages:
+                for event in page.events:
+                    return event.position
+        raise AssertionError("a stream of events ended by itself")
+
+    async def _look(self, run: str, position: int) -> RunView:
+        """The run as it stands after `position`. Its server was there a moment ago, so its absence is waited for."""
+        failures = 0
+        while True:
+            try:
+                return await self.api.run(run, after=position)
+            except ServerUnreachable:
+                failures += 1
+            await asyncio.sleep(self._patience.delay(failures))
+
+
+def _ambiguous(text: str, found: tuple[RunSummary, ...]) -> UsageError:
+    listed = [f"{run.run_id}  {run.flow}  {run.state}" for run in found[:MAX_CANDIDATES]]
+    if len(found) > MAX_CANDIDATES:
+        listed.append("… and more")
+    return UsageError(f"several runs begin with {text!r}", hint="write more of its id:\n    " + "\n    ".join(listed))

@@ -1,0 +1,200 @@
+"""Requests to one server: one session with its connections, a bounded number of tries, and errors by their class.
+
+Knows no method of the port. Whatever goes wrong below HTTP is `ServerUnreachable`, with the address and what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from playhead.errors import PlayheadError, ServerError, ServerRefused, ServerUnreachable, UsageError
+from playhead.wire import SILENCE_SECONDS, error_from_wire
+
+Query = Sequence[tuple[str, str]]
+
+MAX_CONNECTIONS: Final = 100  # to one server from one process
+IDLE_SECONDS: Final = 30.0  # a connection is kept; the server keeps it longer
+READ_BYTES: Final = 256 * 1024  # buffered of one answer before the server is made to wait
+MAX_PIECE_BYTES: Final = 64 * 1024 * 1024  # of a stream: a page of 1,000 events with 60 KB each
+GATEWAY: Final = frozenset({502, 503, 504})  # a proxy's word that nobody is behind it now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long and how often the client tries. Delays double from `first_delay` to `most_delay` seconds; half of each is random."""
+
+    tries: int = 4  # of one request: rides out a dropped connection, and tells a person soon that nobody is there
+    request_seconds: float = 30.0  # for one try
+    connect_seconds: float = 5.0
+    silence_seconds: float = SILENCE_SECONDS  # of an event stream, after which it is opened anew
+    first_delay: float = 0.1
+    most_delay: float = 5.0
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        full = min(self.most_delay, self.first_delay * 2.0 ** min(failures - 1, 30))
+        return full * (0.5 + random.random() / 2)
+
+
+class Transport:
+    def __init__(self, url: str, patience: Patience) -> None:
+        self.url = url
+        self.patience = patience
+        self._base, self._socket = _address(url)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        assert self._session is None, "opened twice"
+        if self._socket is not None:
+            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(
+                self._socket, limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS
+            )
+        else:
+            connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=READ_BYTES
+        )
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ask(self, method: str, path: str, *, query: Query = (), body: bytes | None = None) -> bytes:
+        """The body of a good answer. Asks again where the fate of a request is not known; raises what the server refused with."""
+        failures = 0
+        while True:
+            try:
+                return await self._ask_once(method, path, query, body)
+            except ServerUnreachable:
+                failures += 1
+                if failures >= self.patience.tries:
+                    raise
+            await asyncio.sleep(self.patience.delay(failures))
+
+    async def _ask_once(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
+        limits = aiohttp.ClientTimeout(total=self.patience.request_seconds, sock_connect=self.patience.connect_seconds)
+        try:
+            async with self._request(method, path, query, body, limits) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise self._unreachable(error) from error
+        if response.status >= 300:
+            raise self._refusal(response.status, answer)
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, query: Query = ()) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """One try at an answer that is read as it comes, in chunks. Its silence counts, not its length."""
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=self.patience.connect_seconds, sock_read=self.patience.silence_seconds
+        )
+        try:
+            async with self._request("GET", path, query, None, limits) as response:
+                if response.status >= 300:
+                    raise self._refusal(response.status, await response.read())
+                yield response.content.iter_any()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise self._unreachable(error) from error
+
+    def _request(
+        self, method: str, path: str, query: Query, body: bytes | None, limits: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise UsageError("this connection to a server is not open", hint="use it inside `async with`")
+        return self._session.request(
+            method,
+            f"{self._base}/api{path}",
+            params=query or None,
+            data=body,
+            headers=_JSON if body else None,
+            timeout=limits,
+            allow_redirects=False,
+        )
+
+    def _unreachable(self, error: Exception) -> ServerUnreachable:
+        reason = str(error) or type(error).__name__
+        return ServerUnreachable(f"the server at {self.url} cannot be reached: {reason}", hint=_HINT)
+
+    def _refusal(self, status: int, answer: bytes) -> PlayheadError:
+        """What a bad answer says; ServerUnreachable where a proxy says that nobody is behind it."""
+        error = error_of(answer, status=status)
+        if error is not None:
+            return error
+        if status in GATEWAY:
+            return ServerUnreachable(f"the server behind {self.url} cannot be reached: HTTP {status}", hint=_HINT)
+        return ServerRefused(
+            f"what listens at {self.url} does not answer as a Playhead server does: HTTP {status}",
+            code="not_playhead",
+            status=status,
+            hint="check the address: --server or PLAYHEAD_SERVER",
+        )
+
+
+def error_of(answer: bytes, *, status: int) -> PlayheadError | None:
+    """The error that a body carries, if it carries one of ours."""
+    try:
+        body: object = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return None
+    carried: object = cast("dict[str, object]", body).get("error") if isinstance(body, dict) else None
+    return error_from_wire(cast("dict[str, object]", carried), status=status) if isinstance(carried, dict) else None
+
+
+class Splitter:
+    """Cuts a stream into the pieces that stand before each separator. What follows the last one was cut short, and is left out."""
+
+    def __init__(self, separator: bytes) -> None:
+        self._separator = separator
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The pieces that the chunk completes. Raises ServerError where one has grown beyond any page."""
+        pieces: list[bytes] = []
+        buffer, separator = self._buffer, self._separator
+        buffer += chunk
+        while (end := buffer.find(separator, self._searched)) >= 0:
+            pieces.append(bytes(buffer[:end]))
+            del buffer[: end + len(separator)]
+            self._searched = 0
+        self._searched = max(0, len(buffer) - len(separator) + 1)
+        if len(buffer) > MAX_PIECE_BYTES:
+            raise ServerError(
+                f"the server sent a single message of more than {MAX_PIECE_BYTES} bytes",
+                hint="check that the address is that of a Playhead server",
+            )
+        return pieces
+
+
+def _address(url: str) -> tuple[str, str | None]:
+    """The base of every request's URL, and the socket's path where it is a unix socket."""
+    try:
+        parts = urlsplit(url)
+        well_formed = parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:
+        raise _bad_address(url) from None
+    if parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1:
+        return "http://localhost", parts.path
+    if parts.scheme in ("http", "https") and parts.hostname and well_formed:
+        return url.rstrip("/"), None
+    raise _bad_address(url)
+
+
+def _bad_address(url: str) -> UsageError:
+    return UsageError(
+        f"{url!r} is not the address of a server", hint="write http://HOST:PORT, https://HOST, or unix:///PATH"
+    )
+
+
+_JSON: Final = {"content-type": "application/json"}
+_HINT: Final = "start one with `playhead up`, or name another with --server or PLAYHEAD_SERVER"

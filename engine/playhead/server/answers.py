@@ -1,0 +1,155 @@
+"""What a route answers: models and errors as JSON. Owns the table from errors to HTTP statuses; knows no route.
+
+Validation errors say where and what kind, and echo nothing of the input, field names that we did not declare included: the
+server must not learn data by mistake, nor hand it to a log.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, to_json
+from starlette.exceptions import HTTPException
+
+from playhead import errors as e
+from playhead.wire import error_to_wire
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+Json = dict[str, Any]
+
+MAX_REPORTED_PROBLEMS: Final = (
+    20  # of one request's validation: more help nobody, and a hostile body could have millions
+)
+
+# The nearest class on an error's way up the tree decides.
+STATUS: Final[dict[type[e.PlayheadError], int]] = {
+    e.NotFound: 404,
+    e.UsageError: 422,
+    e.Refused: 409,
+    e.RunnerEnded: 410,
+    e.WrongVersion: 409,
+    e.AppendMismatch: 409,
+    e.IllegalEvent: 409,
+    e.CursorRefused: 409,
+    e.UnknownEvent: 422,
+    e.LogError: 503,
+    e.StorageError: 503,
+    e.TrustError: 403,
+    e.ServerUnreachable: 502,
+    e.ServerError: 503,
+    e.PlayheadError: 500,
+}
+
+
+def answer(model: BaseModel) -> Response:
+    """The model as JSON. Written once, by pydantic's core; FastAPI's own way would check it again."""
+    return Response(to_json(model), media_type="application/json")
+
+
+def answer_all(models: Iterable[BaseModel]) -> Response:
+    return Response(b"[" + b",".join(to_json(model) for model in models) + b"]", media_type="application/json")
+
+
+async def parsed(request: Request, model: type[ModelT]) -> ModelT:
+    """The request's body, read once. Its depth is bounded by the parser (about 200 levels)."""
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise BadRequest(error.errors(include_url=False, include_context=False, include_input=False)) from None
+
+
+class BadRequest(e.UsageError):
+    """A request that does not have the declared shape. `problems` are places and kinds, never values."""
+
+    code = "bad_request"
+
+    def __init__(self, details: Sequence[ErrorDetails | Json], *, part: tuple[str, ...] = ("body",)) -> None:
+        problems = tuple(_problem(detail, part) for detail in details[:MAX_REPORTED_PROBLEMS])
+        super().__init__(
+            f"the request does not have the right shape: {'; '.join(problems)}",
+            hint="/openapi.json describes what this server takes",
+        )
+        self.problems = problems
+
+
+def _problem(detail: ErrorDetails | Json, part: tuple[str, ...]) -> str:
+    place = [*part, *(str(step) for step in detail["loc"])]
+    kind = str(detail["type"])
+    if kind == "extra_forbidden":  # its place ends with a name that the sender made up
+        place[-1] = "(a field that is not declared)"
+    return f"{'.'.join(place)}: {kind}"
+
+
+class ErrorBody(BaseModel):
+    """What an error is on the wire. `type` is its class, `code` a stable word, `fields` its public fields."""
+
+    type: str
+    code: str
+    message: str
+    hint: str | None
+    fields: dict[str, Any]
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not a success."""
+
+    error: ErrorBody
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------
+
+
+def refusal(error: e.PlayheadError) -> Response:
+    """The error as JSON, under its status."""
+    return Response(to_json({"error": error_to_wire(error)}), status_of(error), media_type="application/json")
+
+
+def status_of(error: e.PlayheadError) -> int:
+    """HTTP's status for the error: its own, or that of its nearest class in the table; 507 where a disk is full."""
+    if isinstance(error, e.ServerRefused):
+        return error.status
+    if isinstance(error, e.LogUnusable) and _is_full(error):
+        return 507
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def _is_full(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if getattr(cause, "sqlite_errorname", None) == "SQLITE_FULL":
+            return True
+        cause = cause.__cause__
+    return False
+
+
+async def on_playhead_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, e.PlayheadError)
+    return refusal(error)
+
+
+async def on_bad_request(request: Request, error: Exception) -> Response:
+    """FastAPI's own finding about a query, a path or a body."""
+    assert isinstance(error, RequestValidationError)
+    return refusal(BadRequest(list(error.errors()), part=()))
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """An unknown path or method. Starlette's detail is a fixed phrase."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "no_such_route", 405: "no_such_method"}
+    known = e.ServerRefused(
+        str(error.detail),
+        code=codes.get(error.status_code, "http"),
+        status=error.status_code,
+        hint="/openapi.json lists what this server answers",
+    )
+    response = refusal(known)
+    response.headers.update(error.headers or {})
+    return response

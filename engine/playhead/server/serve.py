@@ -1,0 +1,184 @@
+"""Serves the app on a TCP port or a unix socket with uvicorn, inside the caller's loop. Owns the listening socket.
+
+Installs no signal handler and configures no logging: whoever runs the loop decides when to leave the `async with`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import math
+import os
+import socket
+import stat
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Final
+
+import anyio
+import uvicorn
+from fastapi import FastAPI
+
+from playhead.errors import UsageError
+from playhead.server.streams import Streams
+
+DEFAULT_PORT: Final = 4317
+GRACE_SECONDS: Final = 5.0  # for open requests at the end; the longest lawful one waits 5 s for a read model
+KEEP_ALIVE_SECONDS: Final = 75  # longer than our client keeps an idle connection, so that none closes under a request
+BACKLOG: Final = 1_024  # connections not yet accepted: a whole fleet that comes back at once
+DEAD_PEER_MILLIS: Final = (
+    30_000  # unacknowledged bytes mean a peer that is gone; the kernel alone would wait 15 minutes
+)
+TICK_SECONDS: Final = 1.0  # uvicorn renews its Date header
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    app: FastAPI,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    *,
+    uds: Path | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> AsyncGenerator[str]:
+    """Serve the app of `create_app` while the block runs; gives its URL. Port 0 takes a free one; `uds` wins over host and port.
+
+    At the end open event streams are closed, and open requests get `grace_seconds`. Raises UsageError where the address
+    cannot be had.
+    """
+    listener, url = _bind_unix(uds) if uds is not None else _bind(host, port)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(grace_seconds),
+        backlog=BACKLOG,
+    )
+    server = _Server(config)
+    streams: Streams = app.state.streams
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listener])
+            await server.ready.wait()
+            try:
+                yield url
+            finally:
+                streams.close()
+                server.stop()
+    finally:
+        listener.close()
+        if uds is not None:
+            uds.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, told to stop by a call and not by a signal."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopping.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with anyio.move_on_after(TICK_SECONDS):
+                await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):  # whoever did not end in its grace
+            transport = getattr(connection, "transport", None)
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+
+
+def _bind(host: str, port: int) -> tuple[socket.socket, str]:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError, OverflowError) as error:
+        raise UsageError(
+            f"{host!r}, port {port}, is not an address to listen on: {error}",
+            hint="use 127.0.0.1 for this machine only, or 0.0.0.0 for all of its addresses",
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MILLIS)
+        listener.bind(address)
+        listener.listen(BACKLOG)  # now, so that two that race for a port do not both believe they have it
+    except OSError as error:
+        listener.close()
+        raise _not_bound(f"port {port} of {host}", error, "another --port, or --port 0 for any free one") from error
+    listener.setblocking(False)
+    return listener, _url(*listener.getsockname()[:2])
+
+
+def _url(host: str, port: int) -> str:
+    """Where a client on this machine finds it: a wildcard is no address to connect to."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _bind_unix(path: Path) -> tuple[socket.socket, str]:
+    """A socket file that only this user may open. A file that a dead server left behind is replaced."""
+    path = path.absolute()
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _not_bound(f"the socket {path}", error, "a shorter path, in a folder that you can write") from error
+    finally:
+        os.umask(mask)
+    listener.setblocking(False)
+    return listener, f"unix://{path}"
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # nothing there, or what bind will say better
+    if not stat.S_ISSOCK(mode):
+        raise UsageError(f"{path} exists and is not a socket", hint="choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise UsageError(
+        f"the socket {path} is in use", hint="another server listens there: stop it, or choose another path"
+    )
+
+
+def _not_bound(what: str, error: OSError, remedy: str) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(f"{what} is in use", hint=f"stop what listens there, or choose {remedy}")
+    return UsageError(f"{what} cannot be listened on: {error.strerror or error}", hint=f"choose {remedy}")
