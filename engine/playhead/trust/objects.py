@@ -1,12 +1,39 @@
-"""Signed objects in storage: write once, read verified. Owns no format and no path; both are the caller's."""
+"""Signed objects in storage: write once, read verified. Owns the form of signed JSON; kinds and paths are the caller's."""
 
 from __future__ import annotations
 
-from playhead.errors import AlreadyExists
+from typing import Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from playhead.errors import AlreadyExists, TrustError
 from playhead.ports.storage import Storage
 from playhead.trust import envelope
 from playhead.trust.envelope import Identity
 from playhead.trust.keys import DerivedKey
+
+
+class Signed(BaseModel):
+    """Whatever is signed as JSON: frozen, closed, bytes as base64, keys sorted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    def signed_form(self) -> bytes:
+        """The same bytes for the same content, in any process."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+
+    @classmethod
+    def from_signed_form(cls, content: bytes, what: str) -> Self:
+        """Read what `signed_form` wrote, after its signature was verified. TrustError: it is of another version."""
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            fields = ", ".join(".".join(map(str, each["loc"])) or "the whole" for each in error.errors())
+            raise TrustError(
+                f"{what} was signed by another version of Playhead: this one cannot read {fields}",
+                hint="use the newer of the two versions, or register the flow again with this one",
+            ) from None
 
 
 def write_signed(storage: Storage, path: str, payload: bytes, identity: Identity, key: DerivedKey) -> None:
