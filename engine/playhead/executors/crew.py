@@ -153,8 +153,10 @@ class Crew(ABC):
             self._leavers.append(threading.current_thread())
             last = not self._members
         if last:
-            self._last_left()
-            self._dismissed.set_result(None)
+            try:
+                self._last_left()
+            finally:
+                self._dismissed.set_result(None)
 
     def _last_left(self) -> None:  # noqa: B027 — most crews share nothing
         """Let go of what the crew shares. Called in the last thread that leaves, and only if there was one."""

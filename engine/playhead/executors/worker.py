@@ -32,7 +32,7 @@ BAD_CALL = b"C"  # the call does not unpickle; the text says why
 BAD_RESULT = b"R"  # the result does not pickle
 BAD_RAISED = b"X"  # the exception does not pickle; the text is its traceback
 
-dumps: Callable[[Any], bytes] = cloudpickle.dumps  # pyright: ignore[reportUnknownMemberType] — it ships no types
+dumps: Callable[[Any], bytes] = cloudpickle.dumps  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] — it ships no types
 
 _HEADER = struct.Struct("!cIQ")  # kind, bytes of text, bytes of body
 

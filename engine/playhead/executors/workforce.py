@@ -19,10 +19,7 @@ StartMethod = Literal["forkserver", "spawn"]
 
 START_SECONDS = 60.0  # for an interpreter and its imports on a machine that is busy; then the worker is given up
 EXIT_SECONDS = 2.0  # for a worker that was asked to end, or that closed its socket, to be gone; then it is killed
-NURSERY_START_SECONDS = (
-    60.0  # for an interpreter and its imports on a machine that is busy; then the worker is given up
-)
-EXIT_SECONDS = 10.0  # it has nothing to wait for; past this it hangs, and is killed
+NURSERY_EXIT_SECONDS = 10.0  # it has nothing to wait for; past this it hangs, and is killed
 
 _NURSERY = str(Path(__file__).with_name("nursery.py"))
 
