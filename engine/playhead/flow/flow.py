@@ -1,0 +1,190 @@
+"""A flow: a function whose tasks make a run. Owns its options and the ways to run it; the running itself is the runner's."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from playhead.core.names import check_name
+from playhead.errors import BadParameter, MisusedCall, UsageError
+from playhead.executors.specs import AnyExecutor, ThreadExecutor
+from playhead.flow.context import Session, session_or_none
+from playhead.flow.run_config import LocalRun, UniversalRun
+from playhead.flow.schedule import Cron, Every
+
+if TYPE_CHECKING:
+    from playhead.client.client import Client
+    from playhead.client.flow_run import FlowRun
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+A = TypeVar("A")
+
+
+class Flow(Generic[P, R_co]):
+    """What `@flow` makes. Called, it runs here and now and gives its result; `.start(...)` has a server run it."""
+
+    def __init__(
+        self,
+        fn: Callable[P, R_co],
+        *,
+        name: str | None = None,
+        executor: AnyExecutor | None = None,
+        run_config: UniversalRun | LocalRun | None = None,
+        schedule: Cron | Every | None = None,
+        log_prints: bool = False,
+    ) -> None:
+        if not callable(fn):
+            raise UsageError(f"@flow needs a function, not {fn!r}")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise UsageError(f"{fn.__qualname__} is a generator: a flow returns its value once", hint="return a list instead")
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.name = check_name("flow", name or fn.__name__.strip("<>"))
+        self.executor = executor or ThreadExecutor()
+        self.run_config = run_config or UniversalRun()
+        self.schedule = schedule
+        self.log_prints = log_prints
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.signature = inspect.signature(fn)
+        _check_parameters(self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        session = session_or_none()
+        if session is not None:
+            return self._inline(session, args, kwargs)
+        from playhead.embedded import call_embedded, run_embedded  # only a program that runs flows pays for the engine
+
+        bound = self.bind(*args, **kwargs)
+        result = call_embedded(self, bound) if self.is_async else run_embedded(self, bound)
+        return result  # type: ignore[no-any-return]  # R, or the coroutine of it for an async flow
+
+    @overload
+    def run(self: Flow[P, Coroutine[Any, Any, A]], *args: P.args, **kwargs: P.kwargs) -> A: ...
+    @overload
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run here, block until the end, and give the result. Raises FlowRunFailed, FlowRunCancelled or FlowRunCrashed."""
+        if session_or_none() is not None:
+            raise MisusedCall(f"{self.name}.run() inside a flow", hint=f"call it: {self.name}(...); its tasks become part of this run")
+        from playhead.embedded import run_embedded
+
+        return run_embedded(self, self.bind(*args, **kwargs))
+
+    @overload
+    async def start(
+        self: Flow[P, Coroutine[Any, Any, A]],
+        *,
+        client: Client,
+        parameters: Mapping[str, Any] | None = None,
+        at: datetime | None = None,
+        labels: frozenset[str] | set[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[A]: ...
+    @overload
+    async def start(
+        self,
+        *,
+        client: Client,
+        parameters: Mapping[str, Any] | None = None,
+        at: datetime | None = None,
+        labels: frozenset[str] | set[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[R_co]: ...
+    async def start(
+        self,
+        *,
+        client: Client,
+        parameters: Mapping[str, Any] | None = None,
+        at: datetime | None = None,
+        labels: frozenset[str] | set[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[Any]:
+        """Register this flow with the client's server and ask for a run, now or `at` a time; an agent runs it.
+
+        `labels` replace the run config's. The same `idempotency_key` gives the same run, asked for once.
+        """
+        return await client.start(
+            self, parameters=dict(parameters or {}), at=at, labels=labels, idempotency_key=idempotency_key
+        )
+
+    def bind(self, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The parameters by name, defaults filled in. Raises BadParameter that names what does not fit."""
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            names = ", ".join(self.signature.parameters) or "none"
+            raise BadParameter(f"flow {self.name}: {error}", hint=f"its parameters: {names}") from None
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def _inline(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.is_async != session.is_async:
+            here, there = ("async", "not async") if session.is_async else ("not async", "async")
+            raise MisusedCall(
+                f"flow {self.name} is {there}, and the flow that calls it is {here}", hint="make both of one kind"
+            )
+        self.bind(*args, **kwargs)
+        if self.is_async:
+            return _inline_async(self, session, args, kwargs)
+        with session.subflow(self.name, is_async=False):
+            return self.fn(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.name}>"
+
+
+async def _inline_async(
+    subflow: Flow[..., Any], session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    with session.subflow(subflow.name, is_async=True):
+        return await subflow.fn(*args, **kwargs)
+
+
+def _check_parameters(subject: Flow[..., Any]) -> None:
+    for parameter in subject.signature.parameters.values():
+        check_name(f"parameter of flow {subject.name}", parameter.name)
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise UsageError(
+                f"flow {subject.name}: parameter {parameter} has no name of its own",
+                hint="a run's parameters are given by name: replace *args and **kwargs by a list and a dict, and drop '/'",
+            )
+
+
+@overload
+def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
+@overload
+def flow(
+    *,
+    name: str | None = None,
+    executor: AnyExecutor | None = None,
+    run_config: UniversalRun | LocalRun | None = None,
+    schedule: Cron | Every | None = None,
+    log_prints: bool = False,
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    executor: AnyExecutor | None = None,
+    run_config: UniversalRun | LocalRun | None = None,
+    schedule: Cron | Every | None = None,
+    log_prints: bool = False,
+) -> Any:
+    """Make a function a flow.
+
+    `executor`: what computes its tasks (threads by default). `run_config`: on what an agent runs it. `schedule`: when it runs by
+    itself, once registered. `log_prints`: prints of the flow and its tasks become log lines.
+    """
+
+    def make(function: Callable[..., Any]) -> Flow[..., Any]:
+        return Flow(
+            function, name=name, executor=executor, run_config=run_config, schedule=schedule, log_prints=log_prints
+        )
+
+    return make(fn) if fn is not None else make

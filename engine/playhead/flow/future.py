@@ -1,0 +1,144 @@
+"""A task's future, as a flow's code holds it. Owns nothing but the waiting: outcomes are delivered by the session's pump.
+
+It is an `asyncio.Future`, so `await`, `asyncio.gather`, `wait`, `as_completed` and groups take it as it is; in a flow that is not
+async `.result()` waits. What makes no sense before the value is there (truth, comparison, length, iteration, formatting,
+pickling) raises with a hint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context
+from typing import Any, Generic, NoReturn, TypeVar, overload
+
+from playhead.core.names import TaskKey
+from playhead.errors import MisusedCall
+from playhead.flow.context import Session, session_var
+
+R = TypeVar("R")
+
+
+class TaskFuture(asyncio.Future[R], Generic[R]):
+    """The outcome of a task run, now or later. Pass it to other tasks, await it, or, in a flow that is not async, ask `.result()`."""
+
+    def __init__(self, session: Session, key: TaskKey, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._session = session
+        self.key = key
+        self.looked_at = False  # whether anything would notice a failure
+
+    def result(self) -> R:
+        """The task's result, or its exception. Waits in a flow that is not async; in an async flow, `await` it instead."""
+        self.looked_at = True
+        if not self.done():
+            self._refuse_foreign()
+            self._session.wait(self)
+        return super().result()
+
+    def exception(self) -> BaseException | None:
+        """The task's exception, or None. Waits as `result` does."""
+        self.looked_at = True
+        if not self.done():
+            self._refuse_foreign()
+            self._session.wait(self)
+        return super().exception()
+
+    def __await__(self) -> Any:
+        self.looked_at = True
+        if not self.done():
+            self._refuse_foreign()
+        return super().__await__()
+
+    def add_done_callback(self, fn: Callable[..., Any], /, *, context: Context | None = None) -> None:
+        self.looked_at = True
+        super().add_done_callback(fn, context=context)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Waiting for a task ends, the task goes on: cancelling a run is `playhead cancel`. So this does nothing."""
+        return False
+
+    def _refuse_foreign(self) -> None:
+        if session_var.get() is not self._session:
+            raise MisusedCall(
+                f"the future of task {self.key} belongs to flow run {self._session.current.id}, and that is not the one running here",
+                hint="await a task's future inside the flow run that submitted it, before its flow ends; hand on its value instead",
+            )
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise MisusedCall(
+            f"{what} a future (task {self.key}), not of its value",
+            hint="await it first, or call .result() in a flow that is not async; tasks take futures as arguments as they are",
+        )
+
+    def __bool__(self) -> NoReturn:
+        self._refuse("this asks for the truth of")
+
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else self._refuse("this compares")
+
+    __hash__ = asyncio.Future.__hash__
+
+    def __lt__(self, other: object) -> NoReturn:
+        self._refuse("this compares")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __len__(self) -> NoReturn:
+        self._refuse("this asks for the length of")
+
+    def __iter__(self) -> NoReturn:  # asyncio's is for `yield from`, which nobody writes any more
+        self._refuse("this iterates over")
+
+    def __getitem__(self, item: object) -> NoReturn:
+        self._refuse("this asks for an item of")
+
+    def __format__(self, spec: str) -> NoReturn:
+        self._refuse("this formats")
+
+    def __str__(self) -> str:
+        self._refuse("this formats")
+
+    def __reduce__(self) -> NoReturn:
+        self._refuse("this pickles")
+
+    def __repr__(self) -> str:
+        return f"<TaskFuture {self.key} {'done' if self.done() else 'pending'}>"
+
+
+class TaskFutures(Sequence[TaskFuture[R]], Generic[R]):
+    """The futures of a map, in the order of its elements: a sequence; `await` it for the list of results, or ask `.result()`."""
+
+    def __init__(self, key: TaskKey, futures: Sequence[TaskFuture[R]]) -> None:
+        self.key = key
+        self._futures = tuple(futures)
+
+    @overload
+    def __getitem__(self, index: int) -> TaskFuture[R]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TaskFuture[R]]: ...
+    def __getitem__(self, index: int | slice) -> TaskFuture[R] | Sequence[TaskFuture[R]]:
+        return self._futures[index]
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    def __iter__(self) -> Iterator[TaskFuture[R]]:
+        return iter(self._futures)
+
+    def __await__(self) -> Any:
+        return self._all().__await__()
+
+    def result(self) -> list[R]:
+        """The results in order. The first failure in that order is raised."""
+        for future in self._futures:
+            future.looked_at = True
+        return [future.result() for future in self._futures]
+
+    async def _all(self) -> list[R]:
+        for future in self._futures:
+            future.looked_at = True
+        return [await future for future in self._futures]
+
+    def __repr__(self) -> str:
+        return f"<TaskFutures {self.key} x {len(self)}>"

@@ -1,0 +1,40 @@
+"""Where a run's journals are in storage, and what their objects are called. Names only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playhead.core.names import Epoch, RunId, TaskKey
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPlace:
+    """The folder of one epoch's journal. It belongs to one grant, so no two runners ever share it."""
+
+    run: RunId
+    epoch: Epoch
+    grant: str
+
+    @property
+    def folder(self) -> str:
+        return f"runs/{self.run}/{self.epoch}-{self.grant}"
+
+    @property
+    def fence(self) -> str:
+        """An object here ends the journal: what its owner writes from then on does not count."""
+        return f"{self.folder}/fence"
+
+    @property
+    def log_lines(self) -> str:
+        return f"{self.folder}/log"
+
+    @property
+    def segments(self) -> str:
+        return f"{self.folder}/segments"
+
+    def segment(self, number: int) -> str:
+        return f"{self.segments}/{number:06d}"
+
+    def blob(self, key: TaskKey, attempt: int, nonce: str) -> str:
+        """A name that carries the execution, so that a late worker of an old epoch cannot overwrite anything."""
+        return f"{self.folder}/blobs/{key.replace('/', '=')}-{attempt}-{self.epoch}-{nonce}"

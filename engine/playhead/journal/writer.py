@@ -1,0 +1,192 @@
+"""Writing a journal: group commit in the threads that have something to say, and the fence after each durable write.
+
+There is no journal thread. Whoever commits while nobody writes becomes the leader and writes for everyone until nothing is
+waiting; the others leave their record and go. So one fdatasync serves all that wait for it, and a task's own thread makes its
+result durable without a hop. Records are durable in the order in which they were given; their callbacks run in that order, in
+the leader's thread, and only for batches that are durable and not fenced. DURABILITY.md sections 1 and 2.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from playhead.core.names import Seq
+from playhead.errors import AlreadyExists, Fenced, PlayheadError, StorageUnavailable
+from playhead.journal.format import NO_MAC, Record, encode_batch
+from playhead.journal.place import JournalPlace
+from playhead.ports.storage import AppendFile, Storage
+
+MAX_BATCH_RECORDS: Final = 2_000  # bounds the memory of one batch, and what a torn tail can cost
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+MAX_SEGMENTS: Final = 1_000  # each failed flush takes a new one; a storage that fails this often is not storage
+
+Durable = Callable[[Seq, Record], None]
+
+
+class JournalWriter:
+    """One epoch's journal, for its one runner. Thread safe.
+
+    `append` leaves a record for the next batch. `commit` leaves one and sees to it that it is written: on return it is durable,
+    or another thread is about to make it so. `on_durable(seq, record)`, and then the record's own `then`, is called for each record once it counts; `on_end(error)` is called once if the journal can go no further (`Fenced`, or `StorageUnavailable`), after which nothing counts any more.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        place: JournalPlace,
+        key: bytes,
+        *,
+        on_durable: Durable,
+        on_end: Callable[[PlayheadError], None],
+    ) -> None:
+        self._storage = storage
+        self._place = place
+        self._key = key
+        self._on_durable = on_durable
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._written = threading.Condition(self._lock)
+        self._waiting: list[Record] = []
+        self._leading = False
+        self._ended: PlayheadError | None = None
+        self._file: AppendFile | None = None
+        self._segment = 0
+        self._batch = 0
+        self._before = NO_MAC
+        self._durable = 0  # records that count
+        self._taken = 0  # records of the batch that the leader is writing
+
+    @property
+    def durable(self) -> int:
+        """How many records count by now."""
+        return self._durable
+
+    def append(self, record: Record) -> None:
+        """Leave a record for the next batch."""
+        with self._lock:
+            self._waiting.append(record)
+
+    def commit(self, *records: Record) -> None:
+        """Leave these records, and write all that waits unless another thread is at it (then that one will)."""
+        _, leads = self._leave(records)
+        if leads:
+            self._lead()
+
+    def commit_and_wait(self, *records: Record) -> None:
+        """As `commit`, and return only when they count. Raises what ended the journal."""
+        target, leads = self._leave(records)
+        if leads:
+            self._lead()
+        with self._written:
+            self._written.wait_for(lambda: self._durable >= target or self._ended is not None)
+            if self._ended is not None and self._durable < target:
+                raise self._ended
+
+    def close(self) -> None:
+        """Write what waits, and let go of the file. The journal stays open for readers."""
+        self.commit()
+        with self._written:
+            self._written.wait_for(lambda: not self._leading)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # --- the leader ---------------------------------------------------------------------------------------------------
+
+    def _leave(self, records: Sequence[Record]) -> tuple[int, bool]:
+        """Leave the records. How many will count once they do, and whether the caller is to lead now."""
+        with self._lock:
+            self._waiting.extend(records)
+            target = self._durable + self._taken + len(self._waiting)
+            leads = not self._leading and bool(self._waiting)
+            if leads:
+                self._leading = True
+            return target, leads
+
+    def _lead(self) -> None:
+        try:
+            while batch := self._take():
+                self._write(batch)
+                self._check_fence()
+                self._count(batch)
+        except PlayheadError as error:
+            self._end(error)
+        except BaseException as error:
+            self._end(StorageUnavailable(f"writing the journal failed: {error!r}"))
+            raise
+
+    def _take(self) -> Sequence[Record]:
+        with self._written:
+            if self._ended is not None or not self._waiting:
+                self._leading = False
+                self._waiting.clear()
+                self._written.notify_all()
+                return ()
+            batch, size = self._waiting[:MAX_BATCH_RECORDS], 0
+            for index, record in enumerate(batch):
+                size += len(record.payload) if isinstance(record.payload, bytes) else 0
+                if size > MAX_BATCH_BYTES and index:
+                    batch = batch[:index]
+                    break
+            del self._waiting[: len(batch)]
+            self._taken = len(batch)
+            return batch
+
+    def _write(self, records: Sequence[Record]) -> None:
+        data, mac = encode_batch(
+            records,
+            run=self._place.run,
+            epoch=self._place.epoch,
+            number=self._batch,
+            before=self._before,
+            key=self._key,
+        )
+        try:
+            self._open_file().append(data)
+        except StorageUnavailable:
+            # What a failed flush left on disk is not known, and it is never retried on that file: once more, on a new one.
+            self._file = None
+            self._open_file().append(data)
+        self._batch += 1
+        self._before = mac
+
+    def _open_file(self) -> AppendFile:
+        if self._file is None:
+            if self._segment >= MAX_SEGMENTS:
+                raise StorageUnavailable(f"{self._place.folder}: {MAX_SEGMENTS} segments failed, one after the other")
+            self._segment += 1
+            try:
+                self._file = self._storage.open_append(self._place.segment(self._segment))
+            except AlreadyExists:
+                raise Fenced(f"the journal {self._place.folder} has another writer") from None
+        return self._file
+
+    def _check_fence(self) -> None:
+        if self._storage.exists(self._place.fence):
+            raise Fenced(
+                f"run {self._place.run} is continued by a later runner; epoch {self._place.epoch} ends here",
+                hint="nothing to do: what this runner had made durable before was taken over",
+            )
+
+    def _count(self, batch: Sequence[Record]) -> None:
+        first = self._durable
+        for index, record in enumerate(batch):
+            seq = Seq(first + index)
+            self._on_durable(seq, record)
+            if record.then is not None:
+                record.then(seq)
+        with self._written:
+            self._durable = first + len(batch)
+            self._taken = 0
+            self._written.notify_all()
+
+    def _end(self, error: PlayheadError) -> None:
+        with self._written:
+            self._ended = error
+            self._leading = False
+            self._waiting.clear()
+            self._taken = 0
+            self._written.notify_all()
+        self._on_end(error)

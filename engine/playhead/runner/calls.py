@@ -1,0 +1,135 @@
+"""A call in the flow: what was asked, how far it has come, how it ended. Values and small transitions; launches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any
+
+from playhead.core import events as ev
+from playhead.core.names import TaskKey
+from playhead.core.state import TaskStatus
+from playhead.errors import StorageError, TaskCancelled, UnloadableOutcome
+from playhead.flow.future import TaskFuture
+from playhead.flow.task import Task
+from playhead.journal.format import Record
+from playhead.journal.reader import load_payload
+from playhead.ports.executor import ExecutorFuture
+from playhead.ports.storage import Storage
+from playhead.trust.failure import load_failure
+from playhead.trust.payload import load
+
+
+class Stage(Enum):
+    WAITING = auto()  # for calls that it needs, or for its turn
+    RESTING = auto()  # between two attempts
+    LAUNCHED = auto()
+    ENDING = auto()  # its outcome is on the way into the journal
+    ENDED = auto()
+
+
+class Ending:
+    """A recorded outcome. Every consumer reads a value of its own from it, so that no task sees what another did to its argument."""
+
+    __slots__ = ("_storage", "record", "status")
+
+    def __init__(self, record: Record, storage: Storage) -> None:
+        self.record = record
+        self.status = _STATUS[record.type]
+        self._storage = storage
+
+    def value(self, key: TaskKey) -> Any:
+        """The result. Raises StorageError or TrustError when it cannot be read, UnloadableOutcome when it cannot be unpickled."""
+        payload = load_payload(self._storage, self.record, where=f"task {key}")
+        try:
+            return load(payload)
+        except UnloadableOutcome:
+            raise
+        except Exception as error:
+            raise UnloadableOutcome(f"the result of task {key} cannot be read back: {error!r}", task_key=key) from error
+
+    def error(self, key: TaskKey) -> BaseException:
+        """The failure, as it reads back."""
+        if self.status is TaskStatus.CANCELLED:
+            return TaskCancelled(f"task {key} was cancelled", task_key=key)
+        return load_failure(load_payload(self._storage, self.record, where=f"task {key}")).exception
+
+
+_STATUS: Mapping[str, TaskStatus] = {
+    ev.TaskSucceeded.TYPE: TaskStatus.SUCCEEDED,
+    ev.TaskFailed.TYPE: TaskStatus.FAILED,
+    ev.TaskCancelled.TYPE: TaskStatus.CANCELLED,
+}
+
+
+class Call:
+    """One task run in this runner. Guarded by the launcher's lock, except for the future, which is the flow thread's."""
+
+    __slots__ = (
+        "args",
+        "attempt",
+        "dependents",
+        "ending",
+        "execution",
+        "future",
+        "in_executor",
+        "key",
+        "kwargs",
+        "losses",
+        "needed",
+        "needs",
+        "recorded",
+        "resting_until",
+        "stage",
+        "task",
+    )
+
+    def __init__(
+        self, key: TaskKey, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], future: TaskFuture[Any]
+    ) -> None:
+        self.key = key
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.future = future
+        self.stage = Stage.WAITING
+        self.attempt = 1
+        self.losses = 0
+        self.execution = 0  # grows with each launch here: an answer of an older one is not listened to
+        self.needs: tuple[Call, ...] = ()
+        self.needed = 0  # how many of them have not ended
+        self.dependents: list[Call] = []
+        self.in_executor: ExecutorFuture[Any] | None = None
+        self.ending: Ending | None = None
+        self.recorded = False  # an earlier epoch recorded the ending
+        self.resting_until: int | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.ending is not None and self.ending.status is TaskStatus.SUCCEEDED
+
+    def deliver(self) -> None:
+        """Complete the future with what reads back. Flow's thread only."""
+        assert self.ending is not None
+        if self.future.done():
+            return
+        if self.ending.status is TaskStatus.SUCCEEDED:
+            try:
+                value = self.ending.value(self.key)
+            except StorageError:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever unpickling a user's value raises belongs to that task
+                self._fail(error)
+            else:
+                self.future.set_result(value)
+            return
+        self._fail(self.ending.error(self.key))
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
+            # A future cannot carry these: they would stop the loop instead of the flow.
+            wrapped = UnloadableOutcome(f"task {self.key} ended by {type(error).__name__}: {error}", task_key=self.key)
+            wrapped.__cause__ = error
+            error = wrapped
+        self.future.set_exception(error)
+        self.future._log_traceback = False  # type: ignore[attr-defined]  # unseen failures are the session's to report

@@ -1,0 +1,165 @@
+"""Captured logging and prints: what flow and task code says, as JSON lines for the user's storage. Never sent to a server.
+
+The standard `logging` module is captured at its root, and `print` where `log_prints` says so, for code that runs in a flow or a
+task of this run; everything else passes as it was. A line: {"at", "level", "logger", "task", "attempt", "message"}.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import orjson
+
+from playhead.flow.context import CurrentRun, session_var, task_var
+
+if TYPE_CHECKING:
+    from playhead.runner.perform import CallInfo
+
+MAX_LINE_BYTES: Final = 64 * 1024  # one line; a longer message is cut and says so
+MAX_COLLECTED_BYTES: Final = 4 * 1024 * 1024  # what one call in a worker process may send back
+
+Sink = Callable[[bytes], None]
+
+_sink_var: ContextVar[Sink | None] = ContextVar("playhead_log_sink", default=None)
+_prints_var: ContextVar[bool] = ContextVar("playhead_log_prints", default=False)
+
+
+def get_logger(name: str = "playhead.flow") -> logging.Logger:
+    """A standard logger. What is logged in a flow or a task, by this or any other logger, is kept with the run."""
+    return logging.getLogger(name)
+
+
+@contextmanager
+def capturing(sink: Sink, *, log_prints: bool) -> Iterator[None]:
+    """Lines of code in this context go to `sink`."""
+    _install()
+    sink_token, prints_token = _sink_var.set(sink), _prints_var.set(log_prints)
+    try:
+        yield
+    finally:
+        _sink_var.reset(sink_token)
+        _prints_var.reset(prints_token)
+
+
+@contextmanager
+def captured(info: CallInfo) -> Iterator[None]:
+    """The task's own rule for prints, in the context of its call."""
+    token = _prints_var.set(info.log_prints)
+    try:
+        yield
+    finally:
+        _prints_var.reset(token)
+
+
+@contextmanager
+def collected_lines() -> Iterator[Callable[[], bytes]]:
+    """In a worker process: lines are collected, to travel with the outcome."""
+    _install()
+    lines: list[bytes] = []
+    size = 0
+
+    def sink(line: bytes) -> None:
+        nonlocal size
+        size += len(line)
+        if size <= MAX_COLLECTED_BYTES:
+            lines.append(line)
+
+    token = _sink_var.set(sink)
+    try:
+        yield lambda: b"".join(lines)
+    finally:
+        _sink_var.reset(token)
+
+
+def line(level: str, logger: str, message: str, current: CurrentRun | None) -> bytes:
+    encoded = message.encode("utf-8", "replace")
+    if len(encoded) > MAX_LINE_BYTES:
+        message = encoded[:MAX_LINE_BYTES].decode("utf-8", "ignore") + f"… ({len(encoded)} bytes, cut)"
+    return orjson.dumps(
+        {
+            "at": time.time_ns() // 1000,
+            "level": level,
+            "logger": logger,
+            "task": current.task_key if current else None,
+            "attempt": current.attempt if current else None,
+            "message": message,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        sink = _sink_var.get()
+        if sink is None:
+            return
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + logging.Formatter().formatException(record.exc_info)
+        except Exception as error:  # noqa: BLE001  # a log call must not end a task; logging itself behaves so
+            message = f"{record.msg!r} could not be formatted: {error!r}"
+        sink(line(record.levelname, record.name, message, _current()))
+
+
+class _Prints(io.TextIOBase):
+    """Stands before stdout: whole lines printed by captured code become log lines."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+        self._partial: ContextVar[str] = ContextVar("playhead_partial_print", default="")
+
+    def write(self, text: str, /) -> int:
+        sink = _sink_var.get() if _prints_var.get() else None
+        if sink is None:
+            return self._inner.write(text)
+        *lines, rest = (self._partial.get() + text).split("\n")
+        self._partial.set(rest)
+        for each in lines:
+            sink(line("PRINT", "print", each, _current()))
+        return len(text)
+
+    def flush(self) -> None:
+        self._inner.flush()
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+    def isatty(self) -> bool:
+        return self._inner.isatty()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # TextIOBase calls it an attribute
+        return self._inner.encoding
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _install() -> None:
+    """Once in a process, and again where somebody has replaced the root's handlers or stdout."""
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Handler) for handler in root.handlers):
+        root.addHandler(_Handler())
+        if root.level in (logging.WARNING, logging.NOTSET):
+            root.setLevel(logging.INFO)
+    if not isinstance(sys.stdout, _Prints):
+        sys.stdout = _Prints(sys.stdout)
+
+
+def _current() -> CurrentRun | None:
+    task = task_var.get()
+    if task is not None:
+        return task
+    session = session_var.get()
+    return session.current if session is not None else None

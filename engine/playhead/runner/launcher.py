@@ -1,0 +1,430 @@
+"""Launching calls: who may start now, what becomes of each attempt, and the record of it. The only place that starts tasks.
+
+A call starts when all that it needs has ended, when everything recorded by earlier epochs has been delivered, and while the lease
+holds; in the order in which the flow asked. Its outcome counts once the journal says so; only then do dependents start and the flow
+learns of it. Everything here happens under one lock, in whichever thread brings the news, so that a chain of tasks needs no
+help from the flow's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from hashlib import sha256
+from typing import Any, Final
+
+import cloudpickle
+
+from playhead.core import events as ev
+from playhead.core.events import FailureCategory
+from playhead.core.names import Epoch, Micros, RunId, Seq, TaskKey
+from playhead.errors import (
+    AlreadyExists,
+    InfrastructureLost,
+    PlayheadError,
+    TaskLost,
+    UpstreamFailed,
+)
+from playhead.flow.context import CurrentRun
+from playhead.flow.future import TaskFuture
+from playhead.flow.task import Task
+from playhead.journal.format import Blob, Record
+from playhead.journal.place import JournalPlace
+from playhead.journal.writer import JournalWriter
+from playhead.ports.executor import ExecutorFuture, OpenExecutor
+from playhead.ports.storage import Storage
+from playhead.runner import perform as pf
+from playhead.runner.binding import substitute
+from playhead.runner.calls import Call, Ending, Stage
+from playhead.runner.capture import Sink, capturing
+from playhead.runner.pump import Inbox
+from playhead.runner.upkeep import Upkeep
+from playhead.trust.envelope import record_mac
+from playhead.trust.keys import DerivedKey
+from playhead.trust.payload import size_class
+
+INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
+MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
+AHEAD: Final = 2  # calls handed to the executor for each that can run: enough that no worker waits for the next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a run has to work with."""
+
+    run: RunId
+    flow: str
+    epoch: Epoch
+    key: DerivedKey
+    storage: Storage
+    place: JournalPlace
+    journal: JournalWriter
+    executor: OpenExecutor
+    upkeep: Upkeep
+    sink: Sink
+    chance: random.Random
+    log_prints: bool
+
+
+class Launcher:
+    """See the module. `inbox` takes endings in journal order; `fail` ends the run when something is broken beyond a task."""
+
+    def __init__(self, means: Means, inbox: Inbox, current: CurrentRun, fail: Callable[[BaseException], None]) -> None:
+        self._means = means
+        self._inbox = inbox
+        self._current = current
+        self._fail = fail
+        self._lock = threading.RLock()
+        self._ready: deque[Call] = deque()
+        self._in_executor = 0
+        self._window = max(1, means.executor.width * AHEAD)
+        self._open = False  # caught up with what is recorded
+        self._leased = True
+        self._closed = False  # nothing starts any more
+        self._unended = 0
+        self._calls: dict[TaskKey, Call] = {}
+        self._pickled: dict[int, tuple[Task[..., Any], bytes]] = {}
+
+    # --- what the session and the runner say -----------------------------------------------------------------------------
+
+    @property
+    def lock(self) -> threading.RLock:
+        return self._lock
+
+    def call_of(self, key: TaskKey) -> Call | None:
+        return self._calls.get(key)
+
+    def all_calls(self) -> list[Call]:
+        with self._lock:
+            return list(self._calls.values())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing that was asked for is still to end."""
+        return self._unended == 0
+
+    def add(self, call: Call, needs: tuple[Call, ...]) -> None:
+        """The flow asked for this call. It starts when it may."""
+        with self._lock:
+            self._calls[call.key] = call
+            if call.recorded:
+                return
+            self._unended += 1
+            call.needs = needs
+            for need in needs:
+                if need.ending is None:
+                    call.needed += 1
+                    need.dependents.append(call)
+            if call.needed == 0:
+                self._enqueue(call)
+
+    def open_gate(self) -> None:
+        """All recorded outcomes are delivered: what was not recorded may start."""
+        with self._lock:
+            self._open = True
+            self._start_ready()
+
+    def lease(self, *, holds: bool) -> None:
+        """While the lease does not hold nothing starts; what runs goes on."""
+        with self._lock:
+            self._leased = holds
+            self._start_ready()
+
+    def close(self) -> None:
+        """Start nothing more, and let go of what runs without recording anything."""
+        with self._lock:
+            self._closed = True
+            running = [call.in_executor for call in self._calls.values() if call.in_executor is not None]
+        for future in running:
+            future.cancel()
+
+    def cancel_all(self) -> None:
+        """Every call that has not ended is cancelled, and recorded so. A thread cannot be stopped: its result is not listened to."""
+        with self._lock:
+            self._closed = True
+            self._ready.clear()
+            ended = [
+                call for call in self._calls.values() if call.stage in (Stage.WAITING, Stage.RESTING, Stage.LAUNCHED)
+            ]
+            running = [call.in_executor for call in ended if call.in_executor is not None]
+            for call in ended:
+                self._end(call, ev.TaskCancelled(at=self._now(), key=call.key, attempt=call.attempt), None)
+        for future in running:
+            future.cancel()
+        self._means.upkeep.kick()
+
+    # --- starting ------------------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, call: Call) -> None:
+        if call.resting_until is not None and call.resting_until > self._means.upkeep.now():
+            call.stage = Stage.RESTING
+            self._means.upkeep.call_at(Micros(call.resting_until), partial(self._rested, call))
+            return
+        self._ready.append(call)
+        self._start_ready()
+
+    def _rested(self, call: Call) -> None:
+        with self._lock:
+            if call.stage is Stage.RESTING:
+                call.stage = Stage.WAITING
+                self._ready.append(call)
+                self._start_ready()
+
+    def _start_ready(self) -> None:
+        while self._ready and self._open and self._leased and not self._closed and self._in_executor < self._window:
+            call = self._ready.popleft()
+            if call.stage is Stage.WAITING:
+                self._start(call)
+
+    def _start(self, call: Call) -> None:
+        failed = next((need for need in call.needs if not need.succeeded), None)
+        if failed is not None:
+            error = UpstreamFailed(
+                f"task {call.key} did not run: it needs {failed.key}, which did not succeed", task_key=call.key
+            )
+            if failed.ending is not None:
+                error.__cause__ = failed.ending.error(failed.key)
+            self._record_failure(call, pf.failure_of(error))
+            self._means.upkeep.kick()
+            return
+        call.stage = Stage.LAUNCHED
+        call.execution += 1
+        self._in_executor += 1
+        try:
+            call.in_executor = self._submit(call, call.execution)
+        except Exception as error:  # noqa: BLE001  # arguments that cannot be read back or sent belong to this task
+            self._means.journal.append(self._started(call))
+            self._answered(call, call.execution, pf.failure_of(error))
+            self._means.upkeep.kick()
+        else:
+            call.in_executor.add_done_callback(partial(self._executor_done, call, call.execution))
+
+    def _submit(self, call: Call, execution: int) -> ExecutorFuture[Any]:
+        executor, task = self._means.executor, call.task
+        if executor.shares_memory:
+            here = self._perform_here_async if task.is_async else self._perform_here
+            return executor.submit(here, call, execution, _timeout=task.timeout)
+        args, kwargs = self._values(call)
+        self._means.journal.append(self._started(call))
+        there = pf.perform_elsewhere_async if task.is_async else pf.perform_elsewhere
+        return executor.submit(there, self._task_bytes(task), args, kwargs, self._info(call), _timeout=task.timeout)
+
+    def _values(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        def value_of(future: TaskFuture[Any]) -> Any:
+            upstream = self._calls[future.key]
+            assert upstream.ending is not None
+            return upstream.ending.value(upstream.key)
+
+        return substitute(call.args, value_of), substitute(call.kwargs, value_of)
+
+    def _task_bytes(self, task: Task[..., Any]) -> bytes:
+        known = self._pickled.get(id(task))
+        if known is None:
+            known = self._pickled[id(task)] = (task, cloudpickle.dumps(task))
+        return known[1]
+
+    def _info(self, call: Call) -> pf.CallInfo:
+        current = CurrentRun(self._current.id, self._current.flow, self._current.scheduled_for, call.attempt, call.key)
+        prints = call.task.log_prints if call.task.log_prints is not None else self._means.log_prints
+        return pf.CallInfo(current, prints)
+
+    # --- in the worker's thread -------------------------------------------------------------------------------------------------
+
+    def _perform_here(self, call: Call, execution: int) -> None:
+        if not self._begin(call, execution):
+            return
+        info = self._info(call)
+        with capturing(self._means.sink, log_prints=info.log_prints):
+            try:
+                args, kwargs = self._values(call)
+            except Exception as error:  # noqa: BLE001  # an argument that does not read back belongs to this task
+                performed = pf.failure_of(error)
+            else:
+                performed = pf.perform(call.task, args, kwargs, info)
+        if self._answered(call, execution, performed):
+            self._means.journal.commit()
+
+    async def _perform_here_async(self, call: Call, execution: int) -> None:
+        if not self._begin(call, execution):
+            return
+        info = self._info(call)
+        with capturing(self._means.sink, log_prints=info.log_prints):
+            try:
+                args, kwargs = self._values(call)
+            except Exception as error:  # noqa: BLE001  # as above
+                performed = pf.failure_of(error)
+            else:
+                performed = await pf.perform_async(call.task, args, kwargs, info)
+        if len(performed.payload) > INLINE_BYTES:
+            await asyncio.to_thread(self._answered, call, execution, performed)
+        else:
+            self._answered(call, execution, performed)
+        self._means.upkeep.kick()
+
+    def _begin(self, call: Call, execution: int) -> bool:
+        with self._lock:
+            if call.stage is not Stage.LAUNCHED or call.execution != execution:
+                return False
+            self._means.journal.append(self._started(call))
+            return True
+
+    # --- ending -------------------------------------------------------------------------------------------------------------------
+
+    def _executor_done(self, call: Call, execution: int, future: ExecutorFuture[Any]) -> None:
+        """The executor's own answer: what its worker could not say itself."""
+        try:
+            with self._lock:
+                self._in_executor -= 1
+            if not future.cancelled():
+                self._take_answer(call, execution, future)
+            with self._lock:
+                self._start_ready()
+        except PlayheadError as error:
+            self._fail(error)
+
+    def _take_answer(self, call: Call, execution: int, future: ExecutorFuture[Any]) -> None:
+        error = future.exception()
+        if isinstance(error, InfrastructureLost):
+            self._lost(call, execution, error)
+        elif error is not None:
+            begun = self._answered(call, execution, pf.failure_of(error))
+            if begun:
+                self._means.upkeep.kick()
+        elif not self._means.executor.shares_memory:
+            performed: pf.Performed = future.result()
+            if performed.lines:
+                self._means.sink(performed.lines)
+            self._answered(call, execution, performed)
+            self._means.upkeep.kick()
+
+    def _answered(self, call: Call, execution: int, performed: pf.Performed) -> bool:
+        """An attempt has ended. False if nobody listens any more: it was timed out, cancelled, or taken for lost."""
+        with self._lock:
+            if call.stage is not Stage.LAUNCHED or call.execution != execution:
+                return False
+            call.stage = Stage.ENDING
+        try:
+            if performed.category is None:
+                self._record_success(call, performed)
+            elif not self._record_retry(call, performed):
+                self._record_failure(call, performed)
+        except PlayheadError as error:
+            self._fail(error)
+        return True
+
+    def _record_success(self, call: Call, performed: pf.Performed) -> None:
+        payload, mac = self._payload(call, performed.payload)
+        size = size_class(len(performed.payload))
+        event = ev.TaskSucceeded(at=self._now(), key=call.key, attempt=call.attempt, mac=mac, size=size)
+        self._end(call, event, payload)
+
+    def _record_failure(self, call: Call, performed: pf.Performed) -> None:
+        assert performed.category is not None
+        payload, mac = self._payload(call, performed.payload)
+        event = ev.TaskFailed(at=self._now(), key=call.key, attempt=call.attempt, category=performed.category, mac=mac)
+        self._end(call, event, payload)
+
+    def _record_retry(self, call: Call, performed: pf.Performed) -> bool:
+        assert performed.category is not None
+        pause = self._retry_pause(call, performed)
+        if pause is None:
+            return False
+        payload, mac = self._payload(call, performed.payload)
+        at = self._now()
+        retry_at = at + round(pause.total_seconds() * 1e6)
+        event = ev.TaskRetrying(
+            at=at, key=call.key, attempt=call.attempt, category=performed.category, mac=mac, retry_at=retry_at
+        )
+        self._means.journal.append(_record(event, payload, then=lambda _: self._retry(call, retry_at)))
+        return True
+
+    def _retry_pause(self, call: Call, performed: pf.Performed) -> timedelta | None:
+        if performed.category in (FailureCategory.UPSTREAM, FailureCategory.LOST) or self._closed:
+            return None
+        error = performed.error
+        if error is None:
+            from playhead.trust.failure import load_failure
+
+            error = load_failure(performed.payload).exception
+        policy = call.task.retry
+        try:
+            return policy.pause(call.attempt, self._means.chance) if policy.wants(error, call.attempt) else None
+        except Exception:  # noqa: BLE001  # a rule of the user's that raises cannot ask for another attempt
+            return None
+
+    def _retry(self, call: Call, retry_at: int) -> None:
+        with self._lock:
+            call.attempt += 1
+            call.in_executor = None
+            call.stage = Stage.WAITING
+            call.resting_until = retry_at
+            self._enqueue(call)
+
+    def _lost(self, call: Call, execution: int, error: InfrastructureLost) -> None:
+        with self._lock:
+            if call.stage is not Stage.LAUNCHED or call.execution != execution:
+                return
+            call.losses += 1
+            if call.losses >= MAX_TASK_LOSSES:
+                lost = TaskLost(
+                    f"task {call.key} lost its worker {call.losses} times: {error.message}", task_key=call.key
+                )
+                self._answered(call, execution, pf.failure_of(lost))
+            else:
+                event = ev.TaskLost(
+                    at=self._now(), key=call.key, attempt=call.attempt, exit_code=error.exit_code, signal=error.signal
+                )
+                call.stage = Stage.WAITING
+                self._means.journal.append(_record(event, None))
+                self._ready.append(call)
+        self._means.upkeep.kick()
+
+    def _payload(self, call: Call, payload: bytes) -> tuple[bytes | Blob, str]:
+        digest = sha256(payload)
+        mac = record_mac(self._means.key, self._means.run, call.key, call.attempt, self._means.epoch, digest.digest())
+        if len(payload) <= INLINE_BYTES:
+            return payload, mac
+        nonce = f"{call.execution}"
+        path = self._means.place.blob(call.key, call.attempt, nonce)
+        try:
+            self._means.storage.create_if_absent(path, payload)
+        except AlreadyExists:
+            raise PlayheadError(f"the result of task {call.key} was written twice under {path}") from None
+        return Blob(path, digest.hexdigest(), len(payload)), mac
+
+    def _end(self, call: Call, event: ev.TaskEvent, payload: bytes | Blob | None) -> None:
+        call.stage = Stage.ENDING
+        call.in_executor = None
+        record = _record(event, payload)
+        ended = Record(record.type, record.schema, record.data, None, payload, partial(self._ended, call, record))
+        self._means.journal.append(ended)
+
+    def _ended(self, call: Call, record: Record, seq: Seq) -> None:
+        """The outcome counts: dependents may start, and the flow learns of it."""
+        with self._lock:
+            call.ending = Ending(record, self._means.storage)
+            call.stage = Stage.ENDED
+            self._unended -= 1
+            self._inbox.put(call)
+            dependents, call.dependents = call.dependents, []
+            for dependent in dependents:
+                dependent.needed -= 1
+                if dependent.needed == 0 and dependent.stage is Stage.WAITING:
+                    self._enqueue(dependent)
+            self._start_ready()
+
+    def _started(self, call: Call) -> Record:
+        return _record(ev.TaskStarted(at=self._now(), key=call.key, attempt=call.attempt), None)
+
+    def _now(self) -> int:
+        return self._means.upkeep.now()
+
+
+def _record(event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Seq], None] | None = None) -> Record:
+    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload, then)

@@ -1,0 +1,146 @@
+"""Performing one call: what runs in the executor's worker, in this process or in another. Knows no journal and no run state.
+
+A call's arguments come as values. Its result leaves as the bytes that storage will keep, and so does its failure, so that the flow
+and every other task see what reads back, live as after a resume.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from playhead.core.events import FailureCategory
+from playhead.errors import UnloadableOutcome
+from playhead.flow.context import CurrentRun, session_var, task_var
+from playhead.flow.task import Task
+from playhead.runner.capture import captured, collected_lines
+from playhead.trust.failure import dump_failure
+from playhead.trust.payload import dump, load
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """How one attempt ended: the payload is a result where `category` is None, else a failure. `lines` are log lines not yet written."""
+
+    payload: bytes
+    category: FailureCategory | None = None
+    error: BaseException | None = None  # the failure itself, where it was raised in this process
+    lines: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """What code inside the task may know of it."""
+
+    current: CurrentRun
+    log_prints: bool
+
+
+def perform(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo) -> Performed:
+    """Run the function, in a context of its own."""
+    return contextvars.copy_context().run(_perform, task, args, kwargs, info)
+
+
+async def perform_async(
+    task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo
+) -> Performed:
+    """Run the coroutine function; the caller's asyncio task is its own context."""
+    _enter(info)
+    with captured(info):
+        try:
+            result = await task.fn(*args, **kwargs)
+        except BaseException as error:
+            if _is_cancellation(error):
+                raise
+            return _failed(error)
+        return _succeeded(result, info)
+
+
+def perform_elsewhere(task: bytes, args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo) -> Performed:
+    """As `perform`, in a worker process: the log lines come back with the outcome."""
+    with collected_lines() as lines:
+        performed = perform(_task_of(task), args, kwargs, info)
+    return Performed(performed.payload, performed.category, None, lines())
+
+
+async def perform_elsewhere_async(
+    task: bytes, args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo
+) -> Performed:
+    with collected_lines() as lines:
+        performed = await perform_async(_task_of(task), args, kwargs, info)
+    return Performed(performed.payload, performed.category, None, lines())
+
+
+def failure_of(error: BaseException) -> Performed:
+    """The outcome of a call that ended by this error, before, outside or instead of its function."""
+    return _failed(error)
+
+
+def _perform(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo) -> Performed:
+    _enter(info)
+    with captured(info):
+        try:
+            result = task.fn(*args, **kwargs)
+        except BaseException as error:
+            return _failed(error)
+        return _succeeded(result, info)
+
+
+def _enter(info: CallInfo) -> None:
+    session_var.set(None)
+    task_var.set(info.current)
+
+
+def _succeeded(result: Any, info: CallInfo) -> Performed:
+    try:
+        return Performed(dump(result))
+    except UnloadableOutcome as error:
+        error.task_key = info.current.task_key or ""
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> Performed:
+    return Performed(dump_failure(error), category_of(error), error)
+
+
+def category_of(error: BaseException) -> FailureCategory:
+    from playhead.errors import Diverged, FlowLoadError, StorageLost, TaskLost, TaskTimedOut, TrustError, UpstreamFailed
+
+    match error:
+        case UnloadableOutcome():
+            return FailureCategory.UNLOADABLE
+        case TaskTimedOut():
+            return FailureCategory.TIMED_OUT
+        case UpstreamFailed():
+            return FailureCategory.UPSTREAM
+        case TaskLost():
+            return FailureCategory.LOST
+        case Diverged():
+            return FailureCategory.DIVERGED
+        case StorageLost():
+            return FailureCategory.STORAGE_LOST
+        case TrustError():
+            return FailureCategory.TRUST
+        case FlowLoadError():
+            return FailureCategory.FLOW_LOAD
+        case Exception():
+            return FailureCategory.RAISED
+        case _:
+            return FailureCategory.EXITED
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    import asyncio
+
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+@lru_cache(maxsize=256)
+def _task_of(pickled: bytes) -> Task[..., Any]:
+    """Unpickled once for each worker, however often it is called."""
+    task = load(pickled)
+    assert isinstance(task, Task)
+    return task

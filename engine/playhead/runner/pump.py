@@ -1,0 +1,236 @@
+"""The pump: delivers outcomes to the flow in journal order, each only when the flow has nothing else to do.
+
+One pump for each flow. In an async flow it lives in the selector of the flow's own loop: a stock asyncio loop asks its selector
+to wait exactly when nothing is ready to run, and that is the moment to deliver one outcome. In a flow that is not async it
+delivers while the flow waits for a result. During a resume it holds the recorded outcomes, and finds out when the flow never
+asks for the next of them. DURABILITY.md section 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from playhead.core.names import TaskKey
+from playhead.errors import Diverged
+
+MAX_BUSY_SECONDS: Final = 600.0  # a resumed flow that neither asks for its next recorded outcome nor rests is stuck
+
+
+class Delivery(Protocol):
+    """An outcome to be handed to the flow."""
+
+    @property
+    def key(self) -> TaskKey: ...
+
+    def deliver(self) -> None:
+        """Complete the future that waits for it; called in the flow's thread."""
+        ...
+
+
+class Inbox:
+    """Outcomes on their way to the flow, in journal order. Filled by any thread, emptied by the flow's.
+
+    `recorded` are keys whose outcomes an earlier runner recorded, oldest first; `asked` gives the delivery for such a key once
+    the flow has asked for it. Live outcomes are not delivered before the last of them.
+    """
+
+    def __init__(self, *, asked: Callable[[TaskKey], Delivery | None], caught_up: Callable[[], None]) -> None:
+        self._live: deque[Delivery] = deque()
+        self._recorded: deque[TaskKey] = deque()
+        self._asked = asked
+        self._caught_up = caught_up
+        self._taken: set[TaskKey] = set()
+        self._news = threading.Condition()
+        self._waker: Callable[[], None] | None = None
+        self._asleep = False
+        self._foreign_waiters = 0
+        self._error: BaseException | None = None
+        self.catching_up = False
+
+    def load(self, recorded: deque[TaskKey]) -> None:
+        self._recorded = recorded
+        self.catching_up = bool(recorded)
+        if not recorded:
+            self._caught_up()
+
+    def put(self, delivery: Delivery) -> None:
+        """A live outcome counts now. Any thread."""
+        self._live.append(delivery)
+        self.wake()
+
+    def fail(self, error: BaseException) -> None:
+        """The flow must end: raised in its thread the next time that it rests."""
+        self._error = error
+        self.wake()
+
+    def taken(self, key: TaskKey) -> None:
+        """A recorded outcome was given to the flow at once (a fact), and needs no delivery."""
+        self._taken.add(key)
+
+    def wake(self) -> None:
+        with self._news:
+            self._news.notify_all()
+            if self._asleep and self._waker is not None:
+                self._asleep = False
+                self._waker()
+
+    def deliver_one(self) -> bool:
+        """Deliver the next outcome, if there is one that may be delivered. Flow's thread only."""
+        if self._error is not None:
+            raise self._error
+        if self.catching_up:
+            return self._deliver_recorded()
+        if not self._live:
+            return False
+        self._hand_over(self._live.popleft())
+        return True
+
+    def _deliver_recorded(self) -> bool:
+        while self._recorded and self._recorded[0] in self._taken:
+            self._taken.discard(self._recorded.popleft())
+        if not self._recorded:
+            self.catching_up = False
+            self._caught_up()
+            return self.deliver_one()
+        delivery = self._asked(self._recorded[0])
+        if delivery is None:
+            return False
+        self._recorded.popleft()
+        self._hand_over(delivery)
+        return True
+
+    def _hand_over(self, delivery: Delivery) -> None:
+        delivery.deliver()
+        if self._foreign_waiters:
+            with self._news:
+                self._news.notify_all()
+
+    def next_recorded(self) -> TaskKey | None:
+        return self._recorded[0] if self._recorded else None
+
+    def refuse_divergence(self) -> None:
+        """The flow rests and waits for nothing of its own: if a recorded outcome is still not asked for, it has diverged."""
+        key = self.next_recorded()
+        if key is not None:
+            raise Diverged(
+                f"this flow diverged: earlier it asked for task {key}, and now it waits without having asked for it",
+                task_key=key,
+            )
+
+    def wait(self, timeout_seconds: float | None) -> None:
+        """Block the flow's thread until there may be news."""
+        with self._news:
+            if not self._live and self._error is None:
+                self._news.wait(timeout_seconds)
+
+    def wait_delivered(self, done: Callable[[], bool]) -> None:
+        """Block another thread of the flow's until something is delivered to it."""
+        with self._news:
+            self._foreign_waiters += 1
+            self._news.wait_for(lambda: done() or self._error is not None)
+            self._foreign_waiters -= 1
+        if not done() and self._error is not None:
+            raise self._error
+
+    def before_sleep(self, waker: Callable[[], None]) -> bool:
+        """Announce that the flow's loop is about to sleep. False: there is news, do not."""
+        with self._news:
+            if self._error is not None or (self._live and not self.catching_up):
+                return False
+            self._waker = waker
+            self._asleep = True
+            return True
+
+    def after_sleep(self) -> None:
+        with self._news:
+            self._asleep = False
+
+
+class PumpSelector(selectors.BaseSelector):
+    """The selector of a flow's loop: before it waits it delivers. Everything else is the default selector's.
+
+    An error of the inbox is raised out of the loop's `run_until_complete`.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inner = selectors.DefaultSelector()
+        self._inbox = inbox
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy_since: float | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout <= 0:
+            return self._inner.select(0)
+        # Nothing is ready to run: the flow rests.
+        ready = self._inner.select(0)
+        if ready:
+            return ready
+        if self._delivered():
+            return []
+        assert self._loop is not None
+        if self._inbox.catching_up and timeout is None and not self._waits_for_others():
+            self._inbox.refuse_divergence()
+        if not self._inbox.before_sleep(self._wake):
+            return []
+        try:
+            return self._inner.select(self._bounded(timeout))
+        finally:
+            self._inbox.after_sleep()
+
+    def _delivered(self) -> bool:
+        delivered = self._inbox.deliver_one()  # what it raises ends the loop, and with it the flow
+        if delivered or not self._inbox.catching_up:
+            self._busy_since = None
+        return delivered
+
+    def _bounded(self, timeout: float | None) -> float | None:
+        """While catching up, look again at times, and give up on a flow that is busy with itself for too long."""
+        if not self._inbox.catching_up:
+            return timeout
+        now = time.monotonic()
+        if self._busy_since is None:
+            self._busy_since = now
+        if now - self._busy_since > MAX_BUSY_SECONDS:
+            key = self._inbox.next_recorded()
+            assert key is not None
+            raise Diverged(
+                f"this flow did not ask for task {key} again, and was busy with timers or I/O of its own for {MAX_BUSY_SECONDS:.0f} s",
+                task_key=key,
+            )
+        return min(timeout, 1.0) if timeout is not None else 1.0
+
+    def _waits_for_others(self) -> bool:
+        """Whether the flow has I/O or threads of its own under way. One descriptor is the loop's own, for waking it."""
+        return len(self._inner.get_map()) > 1 or getattr(self._loop, "_default_executor", None) is not None
+
+    def _wake(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(_nothing)
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._inner.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._inner.get_map()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _nothing() -> None:
+    """Makes the loop look again."""

@@ -1,0 +1,436 @@
+"""The session: what a flow's code talks to while it runs. Gives each call its place, remembers what was recorded there, and waits.
+
+It implements the port `playhead.flow.context.Session`. Starting calls is the launcher's; delivering outcomes is the inbox's; the
+session decides what a place in the flow means: asked for anew, asked for before, or asked for differently (then the run diverged).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from playhead.core import events as ev
+from playhead.core.events import MAX_UPSTREAM, FactKind
+from playhead.core.names import FLOW_KEY, TaskKey
+from playhead.errors import Diverged, MisusedCall
+from playhead.flow.context import CallRequest, CurrentRun
+from playhead.flow.future import TaskFuture, TaskFutures
+from playhead.flow.task import Unmapped
+from playhead.journal.format import Record
+from playhead.journal.reader import load_payload
+from playhead.runner.binding import all_futures, find_futures, is_mappable, upstream_keys
+from playhead.runner.calls import Call, Ending
+from playhead.runner.identity import Identity
+from playhead.runner.launcher import Launcher, Means
+from playhead.runner.pump import Delivery, Inbox
+from playhead.runner.recall import Place, Recall, note_of
+from playhead.runner.timers import Timer
+from playhead.trust.envelope import record_mac
+from playhead.trust.fingerprint import describe, fingerprint
+from playhead.trust.payload import dump, load
+
+FINGERPRINT_BYTES: Final = 8  # kept for each call: enough to notice a change, and small in a map of 100,000
+DESCRIBED_ELEMENTS: Final = 1_000  # maps up to this width also keep what their inputs looked like
+
+
+class FlowSession:
+    """One flow run in this process. `loop` is the flow's own (for a flow that is not async: one that never runs)."""
+
+    def __init__(
+        self,
+        means: Means,
+        recall: Recall,
+        current: CurrentRun,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        is_async: bool,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self.current = current
+        self.identity = Identity(is_async=is_async)
+        self.inbox = Inbox(asked=self._asked, caught_up=self._caught_up)
+        self.launcher = Launcher(means, self.inbox, current, fail)
+        self._means = means
+        self._recall = recall
+        self._loop = loop
+        self._flow_is_async = is_async
+        self._thread = threading.current_thread()
+        self._timers: dict[TaskKey, Timer] = {}
+        self._ended = False
+        self._task_factory: object = None
+
+    def begin(self) -> None:
+        """The running code is the flow's own from here on."""
+        self.identity.enter_root()
+        self._thread = threading.current_thread()
+        self._task_factory = self._loop.get_task_factory()
+        self.inbox.load(self._recall.order)
+
+    def end(self) -> None:
+        """The flow's function has ended: its futures are of no use any more."""
+        self._ended = True
+
+    @property
+    def is_async(self) -> bool:
+        scope = self.identity.current_or_none()
+        return scope.is_async if scope is not None else self._flow_is_async
+
+    # --- calls -----------------------------------------------------------------------------------------------------------------
+
+    def submit(self, request: CallRequest) -> TaskFuture[Any]:
+        self._check_running()
+        scope = self.identity.current()
+        key = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
+        after = upstream_keys(request.args, request.kwargs, request.wait_for)
+        self._check_upstream(key, after)
+        asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
+        note = _note([(request.args, request.kwargs)])
+        self._record_asked(key, asked, note, [(request.args, request.kwargs)])
+        return self._call(key, request, request.args, request.kwargs).future
+
+    def map(self, request: CallRequest) -> TaskFutures[Any]:
+        self._check_running()
+        scope = self.identity.current()
+        base = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
+        elements, shared, aligned = self._elements(base, request)
+        keys = [TaskKey(f"{base}.{index}") for index in range(len(elements))]
+        if aligned is None:
+            for key, (args, kwargs) in zip(keys, elements, strict=True):
+                after = upstream_keys(args, kwargs, request.wait_for)
+                self._check_upstream(key, after)
+                asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
+                self._record_asked(key, asked, _note([(args, kwargs)]), [(args, kwargs)])
+        else:
+            after = upstream_keys(shared, request.wait_for)
+            self._check_upstream(base, after)
+            mapped = ev.TaskMapped(
+                at=self._now(), key=base, name=request.task.name, width=len(elements), after=after, each=aligned
+            )
+            self._record_asked(base, mapped, _note(elements), elements)
+        calls = [self._call(key, request, args, kwargs) for key, (args, kwargs) in zip(keys, elements, strict=True)]
+        return TaskFutures(base, [call.future for call in calls])
+
+    def _call(self, key: TaskKey, request: CallRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        future: TaskFuture[Any] = TaskFuture(self, key, self._loop)
+        call = Call(key, request.task, args, kwargs, future)
+        place = self._recall.places.get(key)
+        if place is not None:
+            _recollect(call, place, self._means)
+        needs: list[Call] = []
+        for needed in all_futures(args, kwargs, request.wait_for):
+            if needed._session is not self:  # pyright: ignore[reportPrivateUsage]  # a future and its session are one thing
+                needed._refuse_foreign()  # pyright: ignore[reportPrivateUsage]
+                raise MisusedCall(
+                    f"the future of task {needed.key} belongs to another flow run", hint="hand on its value instead"
+                )
+            needed.looked_at = True
+            upstream = self.launcher.call_of(needed.key)
+            assert upstream is not None
+            needs.append(upstream)
+        self.launcher.add(call, tuple(needs))
+        return call
+
+    def _elements(
+        self, base: TaskKey, request: CallRequest
+    ) -> tuple[list[tuple[tuple[Any, ...], dict[str, Any]]], list[Any], tuple[TaskKey, ...] | None]:
+        """The arguments of each element, what all of them share, and the maps that they are aligned with (None: futures of
+        all sorts stand in the iterables, so that each element has upstream keys of its own)."""
+        names = [*range(len(request.args)), *request.kwargs]
+        values = [*request.args, *request.kwargs.values()]
+        columns: dict[int | str, Sequence[Any]] = {}
+        shared: dict[int | str, Any] = {}
+        aligned: list[TaskKey] = []
+        mixed = False
+        for name, value in zip(names, values, strict=True):
+            if isinstance(value, Unmapped):
+                shared[name] = value.value
+                continue
+            if not is_mappable(value):
+                shared[name] = value
+                continue
+            column, of_map = self._column(value)
+            columns[name] = column
+            if of_map is not None:
+                aligned.append(of_map)
+            elif next(find_futures(list(column)), None) is not None:
+                mixed = True
+        widths = {len(column) for column in columns.values()}
+        if len(widths) != 1:
+            sizes = ", ".join(f"{name}: {len(column)}" for name, column in columns.items()) or "none"
+            raise MisusedCall(
+                f"map of {base} needs iterables of one length, and there are {sizes}",
+                hint="wrap an argument that every element gets whole in `unmapped(...)`",
+            )
+        elements = [
+            (
+                tuple(_cell(columns, shared, index, row) for index in range(len(request.args))),
+                {name: _cell(columns, shared, name, row) for name in request.kwargs},
+            )
+            for row in range(widths.pop())
+        ]
+        return elements, list(shared.values()), None if mixed else tuple(aligned)
+
+    def _column(self, value: Any) -> tuple[Sequence[Any], TaskKey | None]:
+        if isinstance(value, TaskFutures):
+            return value, value.key
+        if isinstance(value, TaskFuture):
+            self._pump_until(value)
+            return list(value.result()), None
+        return list(value), None
+
+    # --- places ----------------------------------------------------------------------------------------------------------------
+
+    def _record_asked(
+        self, key: TaskKey, event: ev.TaskSubmitted | ev.TaskMapped, note: dict[str, Any] | None, inputs: Sequence[Any]
+    ) -> None:
+        """Write that this was asked for, or, where it was asked for before, see that it is the same."""
+        place = self._recall.places.get(key)
+        if place is None or place.asked is None:
+            self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event), note))
+            return
+        before, now = dict(place.asked.data), ev.encode(event)
+        for fields in (before, now):
+            fields.pop("at", None)
+        if place.asked.type != event.TYPE or before != now:
+            raise Diverged(
+                f"task {key} was {_told(place.asked.type, before)}, now it is {_told(event.TYPE, now)}", task_key=key
+            )
+        _compare_notes(key, note_of(place.asked), note or {}, inputs)
+
+    def _check_upstream(self, key: TaskKey, after: tuple[TaskKey, ...]) -> None:
+        if len(after) > MAX_UPSTREAM:
+            raise MisusedCall(
+                f"task {key} takes {len(after)} futures, more than {MAX_UPSTREAM}",
+                hint="pass a whole map, or reduce in steps",
+            )
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise MisusedCall(
+                f"flow run {self.current.id} has ended", hint="submit tasks while the flow's function runs"
+            )
+        if self._flow_is_async and self._loop.get_task_factory() is not self._task_factory:
+            raise MisusedCall(
+                "the task factory of the flow's loop was replaced",
+                hint="eager task factories change the order in which a flow asks for its tasks: leave the loop's own",
+            )
+
+    # --- facts and timers ------------------------------------------------------------------------------------------------------
+
+    def fact(self, kind: FactKind, make: Callable[[], Any]) -> Any:
+        self._check_running()
+        key = self.identity.current().next_key(kind.value)
+        place = self._recall.places.get(key)
+        if place is not None and place.outcome is not None:
+            if place.outcome.type != ev.FactRecorded.TYPE or place.outcome.data.get("kind") != kind.value:
+                raise Diverged(f"{key} was {place.outcome.type}, now it is a fact of kind {kind.value}", task_key=key)
+            self.inbox.taken(key)
+            return load(load_payload(self._means.storage, place.outcome, where=str(key)))
+        payload = dump(make())
+        event = ev.FactRecorded(at=self._now(), key=key, kind=kind)
+        self._means.journal.commit_and_wait(Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload))
+        return load(payload)
+
+    async def sleep(self, delay: timedelta) -> None:
+        timer = self._timer("sleep", delay)
+        try:
+            await timer.fired
+        finally:
+            timer.drop()
+
+    def sleep_blocking(self, delay: timedelta) -> None:
+        if self.is_async:
+            raise MisusedCall("sleep_blocking() would block this async flow", hint="await playhead.sleep(...)")
+        self._pump_until(self._timer("sleep", delay).fired)
+
+    def timeout(self, delay: timedelta) -> AbstractAsyncContextManager[None]:
+        return self._timeout(delay)
+
+    @asynccontextmanager
+    async def _timeout(self, delay: timedelta) -> AsyncIterator[None]:
+        timer = self._timer("timeout", delay)
+        task = asyncio.current_task()
+        assert task is not None
+        expired = False
+
+        def fire(_: object) -> None:
+            nonlocal expired
+            expired = True
+            task.cancel()
+
+        timer.fired.add_done_callback(fire)
+        cancelling = task.cancelling()
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if expired and task.uncancel() <= cancelling:
+                raise TimeoutError(f"the block took longer than {delay}") from error
+            raise
+        finally:
+            timer.fired.remove_done_callback(fire)
+            timer.drop()
+
+    def _timer(self, name: str, delay: timedelta) -> Timer:
+        self._check_running()
+        key = self.identity.current().next_key(name)
+        place = self._recall.places.get(key)
+        due = self._now() + round(delay.total_seconds() * 1e6)
+        if place is not None and place.asked is not None:
+            if place.asked.type != ev.TimerSet.TYPE:
+                raise Diverged(f"{key} was {place.asked.type}, now it is a timer", task_key=key)
+            due = place.asked.data["due"]
+        else:
+            event = ev.TimerSet(at=self._now(), key=key, due=due)
+            self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event)))
+        timer = Timer(key, due, self._loop.create_future(), self._means, self.inbox)
+        self._timers[key] = timer
+        if place is None or place.outcome is None:
+            timer.arm(waits=self.inbox.catching_up)
+        return timer
+
+    # --- places of their own ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def subflow(self, name: str, *, is_async: bool) -> Iterator[None]:
+        self._check_running()
+        self.identity.current()
+        with self.identity.opened(name, is_async=is_async):
+            yield
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        with self.launcher.lock:
+            opened = self.identity.opened(name)
+        with opened:
+            yield
+
+    # --- waiting -------------------------------------------------------------------------------------------------------------------
+
+    def wait(self, future: TaskFuture[Any]) -> None:
+        if threading.current_thread() is not self._thread:
+            self.inbox.wait_delivered(future.done)
+            return
+        if self.is_async:
+            raise MisusedCall(
+                f"the future of task {future.key} is not done, and .result() would block this async flow",
+                hint=f"await the future of {future.key}",
+            )
+        self._pump_until(future)
+
+    def _pump_until(self, future: asyncio.Future[Any]) -> None:
+        """Deliver, in the flow's thread, until this one is done."""
+        while not future.done():
+            if self.inbox.deliver_one():
+                continue
+            if self.inbox.catching_up and not self.identity.has_foreign:
+                self.inbox.refuse_divergence()
+            self.inbox.wait(None)
+
+    async def drain(self) -> None:
+        """Until everything that was asked for has ended and was delivered; for async flows."""
+        for call in self.launcher.all_calls():
+            if not call.future.done():
+                await asyncio.wait([call.future])
+
+    def drain_blocking(self) -> None:
+        for call in self.launcher.all_calls():
+            self._pump_until(call.future)
+
+    def unseen_failure(self) -> tuple[TaskKey, BaseException] | None:
+        """The first failed task that neither the flow nor another task looked at, and its failure."""
+        for call in self.launcher.all_calls():
+            if not call.future.looked_at and call.future.done():
+                error = asyncio.Future.exception(call.future)
+                if error is not None:
+                    return call.key, error
+        return None
+
+    def failed_task(self, error: BaseException) -> TaskKey | None:
+        """The task whose failure this exception is, or was caused by."""
+        chain: list[BaseException] = []
+        at: BaseException | None = error
+        while at is not None and at not in chain:
+            chain.append(at)
+            at = at.__cause__ or at.__context__
+        for call in self.launcher.all_calls():
+            if call.future.done() and any(asyncio.Future.exception(call.future) is each for each in chain):
+                return call.key
+        return None
+
+    # --- for the inbox ------------------------------------------------------------------------------------------------------------
+
+    def _asked(self, key: TaskKey) -> Delivery | None:
+        call = self.launcher.call_of(key)
+        if call is not None:
+            return call
+        return self._timers.get(key)
+
+    def _caught_up(self) -> None:
+        self.launcher.open_gate()
+        for timer in list(self._timers.values()):
+            timer.go()
+
+    def _now(self) -> int:
+        return self._means.upkeep.now()
+
+
+def outcome_record(means: Means, event: ev.RunnerEvent, payload: bytes | None) -> Record:
+    """The flow's own outcome, as the record of key "/"."""
+    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload)
+
+
+def outcome_mac(means: Means, digest: bytes) -> str:
+    return record_mac(means.key, means.run, FLOW_KEY, 1, means.epoch, digest)
+
+
+def _recollect(call: Call, place: Place, means: Means) -> None:
+    call.attempt = place.attempts + 1
+    call.losses = place.losses
+    call.resting_until = place.retry_at
+    if place.outcome is not None:
+        call.ending = Ending(place.outcome, means.storage)
+        call.recorded = True
+
+
+def _cell(columns: dict[int | str, Sequence[Any]], shared: dict[int | str, Any], name: int | str, row: int) -> Any:
+    return columns[name][row] if name in columns else shared[name]
+
+
+def _note(inputs: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> dict[str, Any] | None:
+    """What is kept of the inputs, on the user's side: a digest of each that has a canonical form, and a look at it."""
+    prints = [fingerprint([list(args), kwargs]) for args, kwargs in inputs]
+    if not any(prints):
+        return None
+    short = b"".join((each or b"")[:FINGERPRINT_BYTES].ljust(FINGERPRINT_BYTES, b"\0") for each in prints)
+    note: dict[str, Any] = {"f": b64encode(short).decode()}
+    if len(inputs) <= DESCRIBED_ELEMENTS:
+        note["d"] = [describe([*args, *kwargs.values()]) for args, kwargs in inputs]
+    return note
+
+
+def _compare_notes(key: TaskKey, before: Any, now: Any, inputs: Sequence[Any]) -> None:
+    if not before or not now or before["f"] == now["f"]:
+        return
+    from base64 import b64decode
+
+    old, new = b64decode(before["f"]), b64decode(now["f"])
+    for index in range(len(inputs)):
+        at = slice(index * FINGERPRINT_BYTES, (index + 1) * FINGERPRINT_BYTES)
+        known = any(old[at]) and any(new[at])
+        if known and old[at] != new[at]:
+            place = key if len(inputs) == 1 else TaskKey(f"{key}.{index}")
+            was = before["d"][index] if "d" in before else "another input"
+            is_now = now["d"][index] if "d" in now else "a new one"
+            raise Diverged(f"{place} had input {was}, now {is_now}", task_key=place)
+
+
+def _told(type_name: str, fields: dict[str, Any]) -> str:
+    what = "a map of" if type_name == ev.TaskMapped.TYPE else "a call of"
+    after = ", ".join([*fields.get("after", ()), *fields.get("each", ())]) or "nothing"
+    width = f" x {fields.get('width', 0)}" if type_name == ev.TaskMapped.TYPE else ""
+    return f"{what} {fields.get('name')}{width} after {after}"
