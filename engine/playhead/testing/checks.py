@@ -70,8 +70,10 @@ class Suite(Generic[SubjectT]):
         self._checks[name] = fn
         return fn
 
-    async def run(self, subject: SubjectT, *, only: Collection[str] | None = None) -> list[CheckResult]:
-        """Try every check, or those named by `only`, one after the other.
+    async def run(
+        self, subject: SubjectT, *, only: Collection[str] | None = None, limit_seconds: float | None = None
+    ) -> list[CheckResult]:
+        """Try every check, or those named by `only`, one after the other, each for at most `limit_seconds`.
 
         A check that does not apply to the subject has no result. UsageError: `only` names a check that is not here.
         """
@@ -82,27 +84,29 @@ class Suite(Generic[SubjectT]):
                 hint=f"its checks are: {', '.join(self._checks)}",
             )
         chosen = [check for name, check in self._checks.items() if only is None or name in only]
-        results = [await self._judge(check, subject) for check in chosen]
+        limit = self._limit_seconds if limit_seconds is None else limit_seconds
+        results = [await _judge(check, subject, limit) for check in chosen]
         return [result for result in results if result is not None]
 
-    async def _judge(self, check: Check[SubjectT], subject: SubjectT) -> CheckResult | None:
-        """Run one check in a task of its own, so that neither its hang nor its BaseException reaches the next one."""
-        name = check.__name__
-        attempt = asyncio.create_task(_outcome_of(check, subject), name=f"check {name}")
-        try:
-            await asyncio.wait({attempt}, timeout=self._limit_seconds)
-        finally:
-            hung = not attempt.done()
-            attempt.cancel()
-        if hung:
-            await asyncio.wait({attempt}, timeout=GRACE_SECONDS)
-            return CheckResult(name=name, passed=False, problem=f"did not end within {self._limit_seconds:g} s")
-        if attempt.cancelled():
-            return CheckResult(name=name, passed=False, problem="was cancelled from inside")
-        problem = attempt.result()
-        if isinstance(problem, DoesNotApply):
-            return None
-        return CheckResult(name=name, passed=problem is None, problem=_told(problem))
+
+async def _judge(check: Check[SubjectT], subject: SubjectT, limit_seconds: float) -> CheckResult | None:
+    """Run one check in a task of its own, so that neither its hang nor its BaseException reaches the next one."""
+    name = check.__name__
+    attempt = asyncio.create_task(_outcome_of(check, subject), name=f"check {name}")
+    try:
+        await asyncio.wait({attempt}, timeout=limit_seconds)
+    finally:
+        hung = not attempt.done()
+        attempt.cancel()
+    if hung:
+        await asyncio.wait({attempt}, timeout=GRACE_SECONDS)
+        return CheckResult(name=name, passed=False, problem=f"did not end within {limit_seconds:g} s")
+    if attempt.cancelled():
+        return CheckResult(name=name, passed=False, problem="was cancelled from inside")
+    problem = attempt.result()
+    if isinstance(problem, DoesNotApply):
+        return None
+    return CheckResult(name=name, passed=problem is None, problem=_told(problem))
 
 
 async def _outcome_of(check: Check[SubjectT], subject: SubjectT) -> BaseException | None:
