@@ -148,8 +148,11 @@ def _schedule(state: RunState | None, command: ScheduleRun) -> Decision:
 
 
 def _claim(state: RunState, command: Claim) -> Decision:
-    if state.head.claim == command.claim and state.head.agent == command.agent and not state.status.terminal:
-        return Decision((), state)
+    if state.head.claim == command.claim:
+        if state.head.agent == command.agent and (state.status is RunStatus.CLAIMED or state.status.leased):
+            return Decision((), state)
+        # The grant that this claim got is over: answering with it again would launch a runner that may not start.
+        raise Refused(f"this claim on run {state.head.run} is over", code="claim_over", hint="claim it under a new id")
     if state.status is not RunStatus.READY:
         raise Refused(f"run {state.head.run} is {state.status}, not ready", code="not_ready")
     crash = _budget(state)
@@ -178,7 +181,7 @@ def _release(state: RunState, command: Release) -> Decision:
 
 
 def _start(state: RunState, command: Start) -> Decision:
-    _check_grant(state, command.epoch, command.grant)
+    check_grant(state, command.epoch, command.grant)
     if state.status.leased:
         return Decision((), state)
     if state.status is not RunStatus.CLAIMED:
@@ -194,13 +197,13 @@ def _start(state: RunState, command: Start) -> Decision:
 
 
 def _report(state: RunState, command: Report) -> Decision:
-    _check_grant(state, command.epoch, command.grant)
+    check_grant(state, command.epoch, command.grant)
     if state.status.terminal:
         return _late(state, command)
     if not state.status.leased:
         raise EpochOver(f"run {state.head.run} is {state.status}; epoch {command.epoch} has ended")
     expected = state.next_seq(command.origin)
-    if command.origin > command.epoch or command.first_seq != expected:
+    if not 1 <= command.origin <= command.epoch or command.first_seq != expected:
         raise Refused(
             f"record {command.first_seq} of epoch {command.origin} came, {expected} is next", code="sequence_gap"
         )
@@ -215,13 +218,15 @@ def _report(state: RunState, command: Report) -> Decision:
 def _late(state: RunState, command: Report) -> Decision:
     """The server ended the run by itself; an outcome that comes now is kept, and changes nothing."""
     outcomes = [event for event in command.events if isinstance(event, ev.RunOutcome)]
-    if not outcomes or ev.RunLate.TYPE in state.head.story:
+    if not outcomes:
         raise EpochOver(f"run {state.head.run} has ended: it is {state.status}")
+    if ev.RunLate.TYPE in state.head.story:
+        return Decision((), state)
     return _decided(state, (ev.RunLate(epoch=command.epoch, outcome=outcomes[-1].TYPE),), command.now)
 
 
 def _lose(state: RunState, command: Lose) -> Decision:
-    if command.epoch != state.head.epoch or state.status.terminal or state.status is RunStatus.READY:
+    if command.epoch != state.head.epoch or not (state.status is RunStatus.CLAIMED or state.status.leased):
         return Decision((), state)
     if state.status is RunStatus.CLAIMED:
         reason = ReleaseReason.LAUNCH_TIMED_OUT
@@ -254,7 +259,8 @@ def _cancel(state: RunState, command: Cancel) -> Decision:
             assert_never(state.status)
 
 
-def _check_grant(state: RunState, epoch: Epoch, grant: str) -> None:
+def check_grant(state: RunState, epoch: Epoch, grant: str) -> None:
+    """EpochOver unless the run is still granted to whoever holds this epoch and grant."""
     if epoch != state.head.epoch or grant != state.head.grant:
         raise EpochOver(
             f"epoch {epoch} of run {state.head.run} is over: the run is at epoch {state.head.epoch}",

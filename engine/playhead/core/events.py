@@ -23,11 +23,21 @@ from playhead.errors import UnknownEvent
 Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22}$")]  # 16 bytes, base64url: a record's MAC
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]  # ids of seals, grants, claims, keys and storages
 PythonMinor = Annotated[str, Field(pattern=r"^3\.[0-9]{1,3}$")]
-Moment = Annotated[int, Field(ge=0)]  # microseconds since 1970-01-01 UTC
-Count = Annotated[int, Field(ge=0)]
-Ordinal = Annotated[int, Field(ge=1)]
+MAX_MOMENT: Final = (
+    253_402_300_799_999_999  # the last microsecond of the year 9999: later ones cannot be shown as dates
+)
+MAX_NUMBER: Final = 2**53 - 1  # above it JSON readers lose digits
+
+Moment = Annotated[int, Field(ge=0, le=MAX_MOMENT)]  # microseconds since 1970-01-01 UTC
+Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Ordinal = Annotated[int, Field(ge=1, le=MAX_NUMBER)]
+ExitCode = Annotated[int, Field(ge=-(2**31), le=2**32 - 1)]
+Signal = Annotated[int, Field(ge=1, le=128)]
+Cron = Annotated[str, Field(pattern=r"^[A-Za-z0-9*/,# -]{1,128}$")]
+TimeZone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]
 
 MAX_LABELS: Final = 32  # a run's labels are read by people, and matched by every agent
+MAX_WIDTH: Final = 1_000_000  # calls in one map: a state and its view hold each of them
 MAX_UPSTREAM: Final = 10_000  # a call's direct upstream keys in one event; a whole map counts as one
 
 
@@ -107,9 +117,9 @@ class Schedule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Hex
-    cron: Annotated[str, Field(max_length=128)] | None = None
-    tz: Annotated[str, Field(max_length=64)] | None = None
-    every_seconds: Annotated[int, Field(ge=1)] | None = None
+    cron: Cron | None = None
+    tz: TimeZone | None = None
+    every_seconds: Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None = None
     anchor: Moment | None = None  # the moment that `every_seconds` counts from
 
 
@@ -219,8 +229,8 @@ class RunLost(RunEvent):
 
     epoch: Ordinal
     reason: LossReason
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: ExitCode | None = None
+    signal: Signal | None = None
 
 
 class RunCancelling(RunEvent):
@@ -289,7 +299,7 @@ class TaskMapped(TaskEvent):
     TYPE = "task.mapped"
 
     name: Name
-    width: Count
+    width: Annotated[int, Field(ge=0, le=MAX_WIDTH)]
     after: Annotated[tuple[Key, ...], Field(max_length=MAX_UPSTREAM)] = ()
     each: Annotated[tuple[Key, ...], Field(max_length=MAX_UPSTREAM)] = ()
 
@@ -341,8 +351,8 @@ class TaskLost(TaskEvent):
     TYPE = "task.lost"
 
     attempt: Ordinal = 1
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: ExitCode | None = None
+    signal: Signal | None = None
 
 
 class FactRecorded(TaskEvent):
@@ -424,5 +434,11 @@ def decode(type_name: str, schema: int, data: Mapping[str, Any]) -> Event:
     try:
         return cls.model_validate(fields)
     except ValidationError as error:
-        where = ", ".join(".".join(str(part) for part in e["loc"]) for e in error.errors(include_input=False))
+        where = ", ".join(sorted({_place(cls, e["loc"]) for e in error.errors(include_input=False)}))
         raise UnknownEvent(f"the fields of an event {type_name!r} do not fit its schema {schema}: {where}") from None
+
+
+def _place(cls: type[Event], location: tuple[int | str, ...]) -> str:
+    """Where it does not fit, in words of ours only: the name of a field that is not ours was chosen by the sender."""
+    first = str(location[0]) if location else ""
+    return first if first in cls.model_fields else "an unknown field"

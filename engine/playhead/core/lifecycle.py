@@ -87,11 +87,16 @@ def evolve(state: RunState | None, event: ev.Event, stamp: Stamp) -> RunState:
     if isinstance(event, ev.TaskEvent):
         return _evolve_work(_existing(state, event), event, stamp)
     if isinstance(event, ev.JournalAdopted):
-        state = _existing(state, event)
-        return _next(state, head=replace(state.head, story=_told(state, event)))
+        return _adopted(_existing(state, event), event, stamp)
     if not isinstance(event, ev.RunEvent):
         raise IllegalEvent(f"{event.TYPE} does not belong into a run's stream")
     return _evolve_run(state, event, stamp)
+
+
+def _adopted(state: RunState, event: ev.JournalAdopted, stamp: Stamp) -> RunState:
+    if not state.status.leased or stamp.seq not in (None, 0):
+        raise _illegal(state, event)
+    return _next(state, head=replace(state.head, story=_told(state, event)))
 
 
 def fold(events: Iterable[tuple[ev.Event, Stamp]], state: RunState | None = None) -> RunState | None:
@@ -120,7 +125,7 @@ def _evolve_run(state: RunState | None, event: ev.RunEvent, stamp: Stamp) -> Run
         head = replace(head, ended_at=Micros(at))
     reported = state.reported
     if isinstance(event, ev.RunClaimed):
-        reported = reported + (0,) * (event.epoch - len(reported))
+        reported = (*reported, *([0] * (event.epoch - len(reported))))
     return RunState(Version(state.version + 1), head, state.tasks, state.maps, state.counts, reported, state.asked)
 
 
@@ -212,6 +217,8 @@ def _evolve_work(state: RunState, event: ev.TaskEvent, stamp: Stamp) -> RunState
         raise _illegal(state, event, before)
     if before is None:
         assert isinstance(event, ev.TaskSubmitted)
+        if event.key in state.maps:
+            raise _illegal(state, event)
         after = TaskState(
             TaskKey(event.key), event.name, state.asked, status, tuple(TaskKey(key) for key in event.after)
         )
@@ -239,7 +246,7 @@ def element_of(mapped: MapState, index: int) -> TaskState:
 
 def _mapped(state: RunState, event: ev.TaskMapped) -> RunState:
     key = TaskKey(event.key)
-    if key in state.maps or key in state.tasks:
+    if key in state.maps or task_of(state, key) is not None or _any_element(state, key, event.width):
         raise _illegal(state, event)
     after, each = (tuple(TaskKey(k) for k in keys) for keys in (event.after, event.each))
     mapped = MapState(key, event.name, state.asked, event.width, after, each)
@@ -253,6 +260,11 @@ def _mapped(state: RunState, event: ev.TaskMapped) -> RunState:
         state.reported,
         state.asked + 1,
     )
+
+
+def _any_element(state: RunState, key: TaskKey, width: int) -> bool:
+    """Whether a call of its own has the key of an element of this map: then one key would name two calls."""
+    return bool(state.tasks) and any(TaskKey(f"{key}.{index}") in state.tasks for index in range(width))
 
 
 def _changed(state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp) -> TaskState:
@@ -327,7 +339,7 @@ def _moved(counts: tuple[int, ...], old: TaskStatus | None, new: TaskStatus, num
 
 def _count_record(state: RunState, event: ev.Event, epoch: Epoch, seq: Seq | None) -> RunState:
     """One more record of that epoch's journal is in the log; they come in the journal's order, without gaps."""
-    if epoch > len(state.reported) or seq != state.reported[epoch - 1]:
+    if not 1 <= epoch <= len(state.reported) or seq is None or seq != state.reported[epoch - 1]:
         raise IllegalEvent(
             f"record {seq} of epoch {epoch} cannot be next in run {state.head.run}: {state.next_seq(epoch)} is",
             story=(*state.head.story, event.TYPE),
@@ -371,6 +383,8 @@ def _illegal(state: RunState | None, event: ev.Event, task: TaskState | None = N
             f"{event.TYPE} is not allowed in run {state.head.run}, which is {state.status}", story=story
         )
     is_now = f"which is {task.status} at attempt {task.attempt}" if task else "which the run has not asked for"
+    if isinstance(event, ev.TaskSubmitted | ev.TaskMapped):
+        is_now = "whose key is taken"
     if not state.status.leased:
         is_now = f"in a run that is {state.status}"
     return IllegalEvent(

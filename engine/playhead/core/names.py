@@ -41,7 +41,7 @@ _NAME = re.compile(NAME_PATTERN)
 
 def check_name(kind: str, name: str) -> str:
     """The name itself, if the server may learn it; else a UsageError that says which letters are allowed."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):  # `$` alone would let a newline at the end pass
         raise UsageError(
             f"{name!r} cannot be the name of a {kind}",
             hint="1 to 64 letters, digits, '_', '.' or '-' (it crosses to the server)",

@@ -112,7 +112,7 @@ class RunHead:
     status: RunStatus
     created_at: Micros
     story: tuple[str, ...]  # types of the run's own events so far; tasks are left out
-    epoch: Epoch = Epoch(0)
+    epoch: Epoch = Epoch(0)  # noqa: RUF009 — a NewType is the number itself
     claim: str | None = None
     grant: str | None = None
     agent: str | None = None
@@ -149,7 +149,7 @@ class RunState:
         return self.head.status
 
     def next_seq(self, epoch: int) -> Seq:
-        return Seq(self.reported[epoch - 1] if epoch <= len(self.reported) else 0)
+        return Seq(self.reported[epoch - 1] if 1 <= epoch <= len(self.reported) else 0)
 
     def count(self, status: TaskStatus) -> int:
         return self.counts[STATUS_ORDER[status]]

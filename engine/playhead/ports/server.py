@@ -16,7 +16,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from playhead.core import events as ev
-from playhead.core.names import Key, Name, RunIdField
+from playhead.core.names import Name, RunIdField
 from playhead.core.state import RunStatus
 from playhead.core.views import RunSummary, RunView
 from playhead.ports.store import Recorded
@@ -143,11 +143,11 @@ class ReleaseRequest(Message):
 
 
 class DiedRequest(Message):
-    """The runner of `epoch` is gone, with proof: exactly one of `exit_code` and `signal` is set."""
+    """The runner of `epoch` is gone, with proof. Not both of `exit_code` and `signal`; neither where the end was seen, but not how."""
 
     epoch: int
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: ev.ExitCode | None = None
+    signal: ev.Signal | None = None
 
 
 # --- what a runner asks -------------------------------------------------------------------------------------------------
