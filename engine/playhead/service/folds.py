@@ -1,0 +1,92 @@
+"""States of streams, folded from the log and kept while there is room. Owns the cache; decides nothing and appends nothing.
+
+A kept state may be behind the log (another replica may have appended), but is never ahead of it and never wrong: what is
+kept was read from the store, or was folded from events that the store has acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from playhead.core.names import StreamName, Version
+from playhead.ports.store import EventStore, Recorded
+
+
+class Versioned(Protocol):
+    @property
+    def version(self) -> Version: ...
+
+
+S = TypeVar("S", bound=Versioned)
+
+
+class Folds(Generic[S]):
+    """The states of one kind of stream; the least recently used go first when their weights exceed the limit."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        step: Callable[[S | None, Recorded], S],
+        *,
+        weight: Callable[[S], int],
+        max_weight: int,
+    ) -> None:
+        self._store = store
+        self._step = step
+        self._weight = weight
+        self._max_weight = max_weight
+        self._kept: OrderedDict[StreamName, S] = OrderedDict()
+        self._total = 0
+
+    async def known(self, stream: StreamName) -> S | None:
+        """The kept state, which may be behind the log, or else the newest; None if the stream has no event."""
+        kept = self._kept.get(stream)
+        return kept if kept is not None else await self.fresh(stream)
+
+    async def fresh(self, stream: StreamName) -> S | None:
+        """The newest state. Reads only what the kept one has not seen."""
+        state = self._kept.get(stream)
+        after = state.version if state is not None else Version(0)
+        async for recorded in self._store.read_stream(stream, after=after):
+            state = self._step(state, recorded)
+        if state is not None:
+            self.keep(stream, state)
+        return state
+
+    async def seen(self, stream: StreamName, events: Sequence[Recorded]) -> S:
+        """A state that has seen these events of the stream, which are contiguous. It may have seen later ones too."""
+        state = self._kept.get(stream)
+        version = state.version if state is not None else 0
+        if version < events[0].version - 1:
+            state = await self.fresh(stream)
+            version = state.version if state is not None else 0
+        for recorded in events:
+            if recorded.version > version:
+                state = self._step(state, recorded)
+        assert state is not None, "a stream whose event was read has a state"
+        self.keep(stream, state)
+        return state
+
+    def keep(self, stream: StreamName, state: S) -> None:
+        """Remember the state, unless a newer one is kept."""
+        before = self._kept.get(stream)
+        if before is not None:
+            if before.version > state.version:
+                return
+            self._total -= self._weight(before)
+        self._kept[stream] = state
+        self._kept.move_to_end(stream)
+        self._total += self._weight(state)
+        while self._total > self._max_weight and len(self._kept) > 1:
+            self._total -= self._weight(self._kept.popitem(last=False)[1])
+
+    def drop(self, stream: StreamName) -> None:
+        """Forget the state: an append's outcome is not known, or another version was found in the log."""
+        state = self._kept.pop(stream, None)
+        if state is not None:
+            self._total -= self._weight(state)
+
+    def __len__(self) -> int:
+        return len(self._kept)

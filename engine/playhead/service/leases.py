@@ -1,0 +1,90 @@
+"""Leases and claims: who holds a run, and since when it was not heard of. In memory, on the service's own monotonic clock.
+
+Heartbeats change this table and nothing in the log. What a sweep finds ended becomes a command; that it is found twice, or
+by two servers, does no harm, because the epoch is checked where it is decided. After a restart everybody gets a full term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from playhead.core.names import Epoch, RunId, Version
+from playhead.core.state import RunState, RunStatus
+from playhead.ports.clock import Clock
+from playhead.service.settings import ServiceSettings
+
+
+@dataclass(slots=True)
+class _Lease:
+    epoch: Epoch
+    version: Version  # of the newest state seen
+    status: RunStatus  # claimed, running or cancelling
+    agent: str
+    since: float  # when this service first saw the run in this status
+    heard: float  # when its runner was last heard of
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The lease or claim of this epoch is over."""
+
+    run: RunId
+    epoch: Epoch
+
+
+class Leases:
+    """`agent_heard` tells when an agent was last heard of, on the same clock."""
+
+    def __init__(self, clock: Clock, settings: ServiceSettings, agent_heard: Callable[[str], float | None]) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._agent_heard = agent_heard
+        self._leases: dict[RunId, _Lease] = {}
+
+    def observe(self, state: RunState) -> None:
+        """A run's newest state: its lease begins, changes or ends."""
+        head = state.head
+        lease = self._leases.get(head.run)
+        if lease is not None and lease.version > state.version:
+            return  # news from the log may come after what a command has told already
+        if not (head.status is RunStatus.CLAIMED or head.status.leased):
+            self._leases.pop(head.run, None)
+            return
+        now = self._clock.monotonic()
+        started = lease is not None and lease.status is RunStatus.CLAIMED and head.status.leased
+        if lease is None or lease.epoch != head.epoch or started:
+            lease = _Lease(head.epoch, state.version, head.status, head.agent or "", since=now, heard=now)
+        elif lease.status is not head.status:
+            lease = replace(lease, status=head.status, since=now)  # a cancel is no sign of life of the runner
+        lease.version = state.version
+        self._leases[head.run] = lease
+
+    def beat(self, state: RunState) -> float:
+        """The runner was heard of: the seconds of its term from now. Not renewed once a cancel's grace is over."""
+        self.observe(state)
+        now = self._clock.monotonic()
+        lease = self._leases.get(state.head.run)
+        if lease is None:
+            return 0.0
+        if not self._grace_is_over(lease, now):
+            lease.heard = now
+        return max(0.0, lease.heard + self._settings.lease_seconds - now)
+
+    def ended(self) -> list[Ended]:
+        """The leases and claims that are over now."""
+        now = self._clock.monotonic()
+        return [Ended(run, lease.epoch) for run, lease in self._leases.items() if self._is_over(lease, now)]
+
+    def _is_over(self, lease: _Lease, now: float) -> bool:
+        if lease.status is not RunStatus.CLAIMED:
+            return now - lease.heard >= self._settings.lease_seconds
+        heard = max(lease.since, self._agent_heard(lease.agent) or lease.since)
+        launching = now - lease.since < self._settings.launch_timeout_seconds
+        return not launching or now - heard >= self._settings.agent_silence_seconds
+
+    def _grace_is_over(self, lease: _Lease, now: float) -> bool:
+        return lease.status is RunStatus.CANCELLING and now - lease.since >= self._settings.cancel_grace_seconds
+
+    def __len__(self) -> int:
+        return len(self._leases)

@@ -1,0 +1,131 @@
+"""The projector: follows the log and turns it into changes of the read models. Owns the way from events to rows; answers nothing.
+
+It is also how the service learns what other replicas wrote: states of runs are kept up to date by it, and whoever watches
+(leases, the clockwork) is told of what passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import orjson
+
+from playhead.core import events as ev
+from playhead.core.names import NAMESPACE, Position, StreamName
+from playhead.core.replay import event_of
+from playhead.core.state import RunState
+from playhead.core.views import run_summary
+from playhead.log.cursor import mark_of
+from playhead.ports.store import EventStore, Page, Recorded
+from playhead.service.folds import Folds
+from playhead.service.read_models import Change, ReadModels
+
+PAGE: Final = 1_000  # events read at once on the way to the head; also the size of a transaction
+
+RUN_STREAMS: Final = f"{NAMESPACE}/run/"
+
+
+class Projector:
+    """`observe` is told each run's newest state; `wake` is called when a flow was registered or a run scheduled."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        models: ReadModels,
+        states: Folds[RunState],
+        *,
+        observe: Callable[[RunState], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._states = states
+        self._observe = observe
+        self._wake = wake
+
+    async def catch_up(self) -> None:
+        """Bring the read models to the log's present head."""
+        head = await self._store.head()
+        while self._models.position < head:
+            page = await self._store.read_all(after=self._models.position, limit=PAGE)
+            await self.project(page)
+            if not page.events and self._models.position < head:
+                # Nothing was found up to the head: the positions left are gaps.
+                await self._models.apply((), head, await self._store.first_bytes(head))
+
+    async def follow(self) -> None:
+        """Project what comes. Ends never; raises the log's errors."""
+        async with self._store.subscribe(after=self._models.position) as pages:
+            async for page in pages:
+                await self.project(page)
+
+    async def project(self, page: Page) -> None:
+        """Bring the read models to the page's end."""
+        changes: list[Change] = []
+        runs: dict[StreamName, list[Recorded]] = {}
+        for recorded in page.events:
+            if recorded.stream.startswith(RUN_STREAMS):
+                runs.setdefault(recorded.stream, []).append(recorded)
+            else:
+                changes.extend(_changes_of(recorded))
+        seen = [await self._states.seen(stream, events) for stream, events in runs.items()]
+        changes.extend(_run_change(state, events[0]) for state, events in zip(seen, runs.values(), strict=True))
+        await self._models.apply(changes, page.scanned, await self._mark(page))
+        for state in seen:
+            self._observe(state)
+        if any(recorded.type in _WAKES for recorded in page.events):
+            self._wake()
+
+    async def _mark(self, page: Page) -> str:
+        if page.events and page.events[-1].position == page.scanned:
+            return mark_of(page.events[-1].append_id)
+        return await self._store.first_bytes(Position(page.scanned))
+
+
+def _changes_of(recorded: Recorded) -> Iterable[Change]:
+    """The changes by an event of a flow's or an agent's stream."""
+    event = event_of(recorded)
+    agent = recorded.stream.rpartition("/")[2]
+    match event:
+        case ev.FlowRegistered():
+            values = {
+                "flow": event.flow,
+                "version": recorded.version,
+                "registered_at": recorded.recorded_at,
+                "schedule_id": event.schedule.id if event.schedule is not None else None,
+                "registered": _json(event),
+            }
+            yield Change("keep_flow", values)
+        case ev.AgentJoined():
+            yield Change("keep_agent", {"agent": agent, "joined_at": recorded.recorded_at, "joined": _json(event)})
+        case ev.AgentDraining():
+            yield Change("set_agent_state", {"agent": agent, "state": "draining"})
+        case ev.AgentLeft():
+            yield Change("set_agent_state", {"agent": agent, "state": "left"})
+        case _:
+            pass  # a kind of stream that these tables do not show
+
+
+def _run_change(state: RunState, first: Recorded) -> Change:
+    head = state.head
+    values = {
+        "run": head.run,
+        "created": first.position,  # counts only where the row is new, and then the run's first event is on the page
+        "version": state.version,
+        "flow": head.flow,
+        "state": head.status.value,
+        "agent": head.agent,
+        "schedule_id": head.schedule_id,
+        "scheduled_for": head.scheduled_for,
+        "created_at": head.created_at,
+        "summary": run_summary(state).model_dump_json(),
+    }
+    return Change("keep_run", values)
+
+
+def _json(event: ev.Event) -> str:
+    return orjson.dumps(ev.encode(event)).decode()
+
+
+_WAKES: Final = frozenset({ev.FlowRegistered.TYPE, ev.RunScheduled.TYPE})

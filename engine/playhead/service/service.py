@@ -1,0 +1,322 @@
+"""The service: every request of `ServerApi` carried out in this process. Owns the parts and their background work.
+
+It puts commands, read models, leases and clockwork together and holds no rules of its own: what a run allows is decided in
+`playhead.core`, and how decisions are written is `RunCommands`' work.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+
+from playhead.core import events as ev
+from playhead.core.decide import Cancel, Claim, Lose, Release, Report, Start
+from playhead.core.lifecycle import evolve
+from playhead.core.names import AgentId, Epoch, Seq
+from playhead.core.replay import event_of, stamp_of
+from playhead.core.state import RunState, RunStatus
+from playhead.core.views import RunView
+from playhead.errors import IllegalEvent, LogError, Refused, UnknownEvent, UsageError
+from playhead.log.cursor import cursor_at
+from playhead.ports.clock import Clock
+from playhead.ports.server import (
+    Accepted,
+    AgentHello,
+    AgentView,
+    Beat,
+    Claimed,
+    ClaimRequest,
+    DiedRequest,
+    EmbeddedRunRequest,
+    EventFilter,
+    EventPage,
+    FlowView,
+    HeartbeatRequest,
+    ReleaseRequest,
+    Reported,
+    ReportRequest,
+    RunFilter,
+    RunPage,
+    RunRequest,
+    ServerApi,
+    ServerInfo,
+    Started,
+    StartRequest,
+)
+from playhead.ports.store import EventStore, Recorded
+from playhead.service.agents import Agents
+from playhead.service.asking import ask, begin_embedded
+from playhead.service.clock import SystemClock
+from playhead.service.clockwork import Clockwork
+from playhead.service.commands import Done, RunCommands, runner_events
+from playhead.service.flows import Flows
+from playhead.service.folds import Folds
+from playhead.service.leases import Leases
+from playhead.service.projector import Projector
+from playhead.service.queries import Queries
+from playhead.service.read_models import ReadModels
+from playhead.service.settings import ServiceSettings
+from playhead.service.stream import open_stream
+
+MAX_TASK_STATES: Final = 500_000  # task states kept in memory, of all runs together: some hundred megabytes
+RETRY_SECONDS: Final = 1.0  # between tries of background work while the log cannot be used
+
+_log = logging.getLogger(__name__)
+
+
+class Service(ServerApi):
+    """An async context manager over an open store. `read_models` is a file that it owns, or None to keep them in memory.
+
+    Entering returns when the read models have seen the whole log; leaving stops the background work and leaves the store
+    open. A log that holds an event which this version does not know, or which the lifecycle forbids, is an error on
+    entering; found later, it ends the block with that error in an exception group.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        read_models: Path | None = None,
+        settings: ServiceSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings or ServiceSettings()
+        self._clock = clock or SystemClock()
+        self._states = Folds[RunState](store, _step, weight=_weight, max_weight=MAX_TASK_STATES)
+        self._models = ReadModels(read_models, store, self._clock)
+        self._agents = Agents(store, self._models, self._clock)
+        self._leases = Leases(self._clock, self._settings, self._agents.heard)
+        self._commands = RunCommands(store, self._states, self._leases.observe)
+        self._clockwork = Clockwork(self._models, self._commands, self._clock)
+        self._flows = Flows(store, self._models, self._clock)
+        self._queries = Queries(store, self._models, self._states)
+        self._projector = Projector(
+            store, self._models, self._states, observe=self._leases.observe, wake=self._clockwork.wake
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._models)
+            await self._projector.catch_up()
+            for row in await self._models.rows("active"):
+                self._leases.observe(await self._queries.state(row["run"]))
+            background = await stack.enter_async_context(anyio.create_task_group())
+            for work in (self._projector.follow, self._clockwork.run, self._sweep):
+                background.start_soon(self._persist, work)
+            stack.callback(background.cancel_scope.cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            return await self._stack.__aexit__(kind, error, trace)
+        await self._stack.aclose()  # not told of the block's error, which the task group would put into a group
+        return None
+
+    # --- flows and runs ---------------------------------------------------------------------------------------------
+
+    async def info(self) -> ServerInfo:
+        position = await self._store.head()
+        return ServerInfo(
+            version=version("playhead"),
+            log_id=self._store.log_id,
+            position=position,
+            cursor=str(await cursor_at(self._store, position)),
+            now=self._clock.now(),
+            lease_seconds=self._settings.lease_seconds,
+        )
+
+    async def register_flow(self, registered: ev.FlowRegistered) -> FlowView:
+        await self._reached(await self._flows.register(registered))
+        return await self._flows.one(registered.flow)
+
+    async def flows(self, *, after: int = 0) -> tuple[FlowView, ...]:
+        await self._reached(after)
+        return await self._flows.all()
+
+    async def flow(self, name: str, *, after: int = 0) -> FlowView:
+        await self._reached(after)
+        return await self._flows.one(name)
+
+    async def ask_run(self, request: RunRequest) -> Accepted:
+        registered = await self._flows.sealed(request.flow, request.seal)
+        return _accepted(await ask(self._commands, request, registered, self._clock.now()))
+
+    async def begin_embedded(self, request: EmbeddedRunRequest) -> Accepted:
+        return _accepted(await begin_embedded(self._commands, request, self._clock.now()))
+
+    async def runs(self, which: RunFilter, *, page: str | None = None, limit: int = 50, after: int = 0) -> RunPage:
+        await self._reached(after)
+        return await self._queries.page(which, page, limit)
+
+    async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
+        await self._reached(after)
+        return await self._queries.view(run, at, tasks=tasks)
+
+    def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
+        return self._queries.history(run, after_version)
+
+    async def cancel(self, run: str) -> Accepted:
+        await self._queries.state(run)  # so that an unknown run is told with its nearest
+        command = Cancel(now=self._clock.now())
+        return _accepted(await self._commands.carry_out(run, command, append_id="cancel", actor="client"))
+
+    def events(
+        self, *, cursor: str | None = None, which: EventFilter | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[EventPage]]:
+        return open_stream(self._store, cursor, which or EventFilter())
+
+    # --- agents -----------------------------------------------------------------------------------------------------
+
+    async def join(self, hello: AgentHello) -> None:
+        await self._reached(await self._agents.join(hello.joined))
+
+    async def agent_beat(self, agent: str) -> None:
+        await self._agents.beat(agent)
+
+    async def drain(self, agent: str) -> None:
+        await self._reached(await self._agents.drain(agent))
+
+    async def leave(self, agent: str) -> None:
+        await self._reached(await self._agents.leave(agent))
+
+    async def agents(self, *, after: int = 0) -> tuple[AgentView, ...]:
+        await self._reached(after)
+        return await self._agents.all()
+
+    async def claim(self, run: str, request: ClaimRequest) -> Claimed:
+        await self._agents.check_may_claim(request.agent)
+        await self._agents.beat(request.agent)
+        command = Claim(
+            agent=AgentId(request.agent), claim=request.claim, grant=self._clock.new_id(), now=self._clock.now()
+        )
+        done = await self._commands.carry_out(
+            run, command, append_id=f"claim.{request.claim}", actor=f"agent/{request.agent}"
+        )
+        return _claimed(done, self._settings.lease_seconds)
+
+    async def release(self, run: str, request: ReleaseRequest) -> None:
+        command = Release(claim=request.claim, epoch=Epoch(request.epoch), reason=request.reason, now=self._clock.now())
+        actor = await self._agent_of(run)
+        await self._commands.carry_out(run, command, append_id=f"release.{request.epoch}", actor=actor)
+
+    async def died(self, run: str, request: DiedRequest) -> None:
+        if request.exit_code is not None and request.signal is not None:
+            raise UsageError("a runner ends with an exit code or by a signal, not with both")
+        command = Lose(
+            epoch=Epoch(request.epoch),
+            reason=ev.LossReason.EXITED if request.signal is None else ev.LossReason.SIGNALLED,
+            exit_code=request.exit_code,
+            signal=request.signal,
+            now=self._clock.now(),
+        )
+        actor = await self._agent_of(run)
+        await self._commands.carry_out(run, command, append_id=f"lose.{request.epoch}", actor=actor)
+
+    # --- runners ----------------------------------------------------------------------------------------------------
+
+    async def start(self, run: str, request: StartRequest) -> Started:
+        command = Start(**request.model_dump(), now=self._clock.now())
+        done = await self._commands.carry_out(
+            run, command, append_id=f"start.{request.epoch}", actor=f"runner/{request.epoch}"
+        )
+        return Started(
+            lease_seconds=self._leases.beat(done.state),
+            cancelling=done.state.status is RunStatus.CANCELLING,
+            reported=done.state.reported,
+            scheduled_for=done.state.head.scheduled_for,
+            flow=done.state.head.flow,
+        )
+
+    async def heartbeat(self, run: str, request: HeartbeatRequest) -> Beat:
+        state = await self._commands.leased(run, Epoch(request.epoch), request.grant)
+        return Beat(lease_seconds=self._leases.beat(state), cancelling=state.status is RunStatus.CANCELLING)
+
+    async def report(self, run: str, request: ReportRequest) -> Reported:
+        command = Report(
+            epoch=Epoch(request.epoch),
+            grant=request.grant,
+            origin=Epoch(request.origin),
+            first_seq=Seq(request.first_seq),
+            events=runner_events(request.events),
+            now=self._clock.now(),
+        )
+        done = await self._commands.report(run, command)
+        self._leases.beat(done.state)
+        status = done.state.status
+        return Reported(position=done.position, state=status, cancelling=status is RunStatus.CANCELLING)
+
+    # --- in the background ------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Take back what was not heard of in time, for ever and not only at the start (L1, L2, L9)."""
+        while True:
+            await self._clock.sleep(self._settings.sweep_seconds)
+            for ended in self._leases.ended():
+                command = Lose(epoch=ended.epoch, reason=ev.LossReason.LEASE_EXPIRED, now=self._clock.now())
+                done = await self._commands.carry_out(
+                    ended.run, command, append_id=f"lose.{ended.epoch}", actor="server"
+                )
+                self._leases.observe(done.state)
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin the work again while the log cannot be used, until it can (L8); it ends when the log is closed."""
+        while True:
+            try:
+                return await work()
+            except (UnknownEvent, IllegalEvent):
+                raise  # time does not help: the log needs another version of Playhead, or mending
+            except (LogError, Refused) as error:
+                _log.warning("%s: %s; trying again in %g s", error.code, error.message, RETRY_SECONDS)
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def _reached(self, position: int) -> None:
+        await self._models.wait_for(position, self._settings.behind_seconds)
+
+    async def _agent_of(self, run: str) -> str:
+        """The agent that holds the run, as an actor."""
+        return f"agent/{(await self._queries.state(run)).head.agent or 'unknown'}"
+
+
+def _accepted(done: Done) -> Accepted:
+    return Accepted(run=done.state.head.run, state=done.state.status, position=done.position)
+
+
+def _claimed(done: Done, lease_seconds: float) -> Claimed:
+    head = done.state.head
+    return Claimed(
+        run=head.run,
+        epoch=head.epoch,
+        grant=head.grant or "",
+        flow=head.flow,
+        seal=head.seal,
+        origin=head.origin,
+        schedule_id=head.schedule_id,
+        scheduled_for=head.scheduled_for,
+        executor=head.executor,
+        run_config=head.run_config,
+        labels=head.labels,
+        storage=head.storage,
+        key_id=head.key_id,
+        lease_seconds=lease_seconds,
+        crashed=head.status is RunStatus.CRASHED,
+    )
+
+
+def _step(state: RunState | None, recorded: Recorded) -> RunState:
+    return evolve(state, event_of(recorded), stamp_of(recorded))
+
+
+def _weight(state: RunState) -> int:
+    return 1 + len(state.tasks)

@@ -1,0 +1,127 @@
+-- The read models: tables that answer queries, made from the log and kept with the position up to which they have seen it.
+-- All of it can be dropped and made again. A change of these tables is a new SCHEMA number in read_models.py.
+
+-- name: schema
+CREATE TABLE seen (
+    only     INTEGER PRIMARY KEY CHECK (only = 1),
+    schema   INTEGER NOT NULL,
+    log_id   TEXT NOT NULL,
+    position INTEGER NOT NULL,          -- the log was read up to here, included
+    mark     TEXT NOT NULL,             -- the log's first bytes at that position: a restored log has others
+    clean    INTEGER NOT NULL           -- 1 while nobody has the file open
+);
+CREATE TABLE flows (
+    flow           TEXT PRIMARY KEY,
+    version        INTEGER NOT NULL,    -- of the newest registration, which is what the row shows
+    registered_at  INTEGER NOT NULL,
+    schedule_id    TEXT,
+    schedule_since INTEGER NOT NULL,    -- since when the flow has had this schedule without a break
+    registered     TEXT NOT NULL        -- the event's fields, JSON
+) WITHOUT ROWID;
+CREATE TABLE agents (
+    agent     TEXT PRIMARY KEY,
+    joined_at INTEGER NOT NULL,
+    state     TEXT NOT NULL,            -- joined, draining or left
+    joined    TEXT NOT NULL             -- the event's fields, JSON
+) WITHOUT ROWID;
+CREATE TABLE runs (
+    run           TEXT PRIMARY KEY,
+    created       INTEGER NOT NULL,     -- position of its first event: the order of `runs`
+    version       INTEGER NOT NULL,     -- of its stream, as the row shows it
+    flow          TEXT NOT NULL,
+    state         TEXT NOT NULL,
+    agent         TEXT,
+    schedule_id   TEXT,
+    scheduled_for INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    summary       TEXT NOT NULL         -- RunSummary, JSON
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX runs_created ON runs (created);
+CREATE INDEX runs_flow ON runs (flow, created);
+CREATE INDEX runs_fired ON runs (flow, schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
+CREATE INDEX runs_waiting ON runs (scheduled_for) WHERE state = 'scheduled';
+CREATE INDEX runs_active ON runs (agent, created) WHERE state IN ('claimed', 'running', 'cancelling');
+
+-- name: begin
+INSERT INTO seen (only, schema, log_id, position, mark, clean) VALUES (1, :schema, :log_id, 0, '', 0);
+
+-- name: seen
+SELECT schema, log_id, position, mark, clean FROM seen;
+
+-- name: move
+UPDATE seen SET position = :position, mark = :mark;
+
+-- name: set_clean
+UPDATE seen SET clean = :clean;
+
+-- name: keep_flow
+INSERT INTO flows (flow, version, registered_at, schedule_id, schedule_since, registered)
+VALUES (:flow, :version, :registered_at, :schedule_id, :registered_at, :registered)
+ON CONFLICT (flow) DO UPDATE SET
+    version = excluded.version,
+    registered_at = excluded.registered_at,
+    schedule_since = CASE WHEN flows.schedule_id IS excluded.schedule_id
+                          THEN flows.schedule_since ELSE excluded.registered_at END,
+    schedule_id = excluded.schedule_id,
+    registered = excluded.registered;
+
+-- name: keep_agent
+INSERT INTO agents (agent, joined_at, state, joined) VALUES (:agent, :joined_at, 'joined', :joined)
+ON CONFLICT (agent) DO UPDATE SET joined_at = excluded.joined_at, state = 'joined', joined = excluded.joined;
+
+-- name: set_agent_state
+UPDATE agents SET state = :state WHERE agent = :agent;
+
+-- name: keep_run
+-- The state may come from a command that is ahead of the position, so a row never goes back to an older version.
+INSERT INTO runs (run, created, version, flow, state, agent, schedule_id, scheduled_for, created_at, summary)
+VALUES (:run, :created, :version, :flow, :state, :agent, :schedule_id, :scheduled_for, :created_at, :summary)
+ON CONFLICT (run) DO UPDATE SET
+    version = excluded.version, state = excluded.state, agent = excluded.agent, summary = excluded.summary
+WHERE excluded.version > runs.version;
+
+-- name: flows
+SELECT f.flow, f.version, f.registered_at, f.schedule_since, f.registered,
+       (SELECT max(r.scheduled_for) FROM runs AS r
+         WHERE r.flow = f.flow AND r.schedule_id = f.schedule_id AND r.schedule_id IS NOT NULL) AS newest_fired
+  FROM flows AS f
+ WHERE :flow IS NULL OR f.flow = :flow
+ ORDER BY f.flow;
+
+-- name: scheduled_flows
+SELECT f.flow, f.version, f.registered_at, f.schedule_since, f.registered,
+       (SELECT max(r.scheduled_for) FROM runs AS r
+         WHERE r.flow = f.flow AND r.schedule_id = f.schedule_id AND r.schedule_id IS NOT NULL) AS newest_fired
+  FROM flows AS f
+ WHERE f.schedule_id IS NOT NULL
+ ORDER BY f.flow;
+
+-- name: waiting
+SELECT run, scheduled_for FROM runs WHERE state = 'scheduled' ORDER BY scheduled_for LIMIT :limit;
+
+-- name: agents
+SELECT agent, joined_at, state, joined FROM agents ORDER BY agent;
+
+-- name: active
+SELECT run, agent FROM runs WHERE state IN ('claimed', 'running', 'cancelling') ORDER BY agent, created;
+
+-- name: similar_runs
+SELECT run FROM runs WHERE run >= :low AND run < :high LIMIT :limit;
+
+-- name: page_of_runs
+SELECT created, summary FROM runs
+ WHERE created < :before
+   AND (:agent IS NULL OR agent = :agent)
+   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+   AND (:since IS NULL OR created_at >= :since)
+   AND run >= :low AND run < :high
+ ORDER BY created DESC LIMIT :limit;
+
+-- name: page_of_runs_of_flow
+SELECT created, summary FROM runs
+ WHERE flow = :flow AND created < :before
+   AND (:agent IS NULL OR agent = :agent)
+   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+   AND (:since IS NULL OR created_at >= :since)
+   AND run >= :low AND run < :high
+ ORDER BY created DESC LIMIT :limit;
