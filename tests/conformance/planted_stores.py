@@ -1,0 +1,254 @@
+"""Backends with one bug each, for showing that the suite of store backends finds it by name. Only for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+
+from playhead.core.names import LogId, Position, StreamName, Version
+from playhead.log import fits
+from playhead.log.memory import MemoryBackend, MemoryRecords
+from playhead.ports.store import Append, Appended, Conflict, Duplicate, Expect, Outcome, Page, Recorded
+
+
+class SkipsOnConflict(MemoryBackend):
+    """Reports an append that it did not write, as `ON CONFLICT DO NOTHING` does."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        head = await self.head()
+        outcomes = await super().commit(batch)
+        return [Appended(head, head, o.actual) if isinstance(o, Conflict) else o for o in outcomes]
+
+
+class LosesTheBatch(MemoryBackend):
+    """One conflict fails its neighbours, as one constraint over a whole transaction does."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes = await MemoryBackend(_copy(self._records)).commit(batch)
+        if any(isinstance(outcome, Conflict) for outcome in outcomes):
+            return [Conflict(Version(0)) for _ in batch]
+        return await super().commit(batch)
+
+
+class WritesEventByEvent(MemoryBackend):
+    """An append's events become visible one after another."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        whole = _copy(self._records)
+        outcomes = await MemoryBackend(whole).commit(batch)
+        for event in whole.events[len(self._records.events) :]:
+            self._records.events.append(event)
+            self._records.streams.setdefault(event.stream, []).append(event)
+            await asyncio.sleep(0)
+        self._records.appends = whole.appends
+        return outcomes
+
+
+class ForgetsTheBatch(MemoryBackend):
+    """Each append of a batch is checked against what was there before the batch."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        before = {append.stream: Version(len(self._records.streams.get(append.stream, []))) for append in batch}
+        outcomes: list[Outcome] = []
+        for append in batch:
+            if isinstance(append.expected, int) and append.expected != before[append.stream]:
+                outcomes.append(Conflict(before[append.stream]))
+            else:
+                outcomes += await super().commit([append])
+        return outcomes
+
+
+class ForgetsDuplicates(MemoryBackend):
+    """Knows no append ids."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for append in batch:
+            self._records.appends.clear()
+            outcomes += await super().commit([append])
+        return outcomes
+
+
+class ForgetsDuplicatesWhenClosed(MemoryBackend):
+    """Keeps the append ids in memory only."""
+
+    async def close(self) -> None:
+        self._records.appends.clear()
+
+
+class TakesAnyBody(MemoryBackend):
+    """Believes the append id alone."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes = await super().commit(batch)
+        return [replace(o, same=True) if isinstance(o, Duplicate) else o for o in outcomes]
+
+
+class ChecksTheVersionFirst(MemoryBackend):
+    """A known append that no longer fits is a conflict."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for append in batch:
+            actual = Version(len(self._records.streams.get(append.stream, [])))
+            outcomes += await super().commit([append]) if fits(append.expected, actual) else [Conflict(actual)]
+        return outcomes
+
+
+class SharesAppendIds(MemoryBackend):
+    """Takes append ids to be unique in the whole log."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        known = {append_id for _, append_id in self._records.appends}
+        outcomes = await super().commit([a for a in batch if a.append_id not in known])
+        fresh = iter(outcomes)
+        return [
+            next(fresh) if a.append_id not in known else Duplicate(Position(1), Position(1), Version(1), True)
+            for a in batch
+        ]
+
+
+class TakesAnyForNone(MemoryBackend):
+    """An append that expects nothing in particular is refused where the stream exists."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        strict = [replace(a, expected=Expect.NO_STREAM) if a.expected is Expect.ANY else a for a in batch]
+        return await super().commit(strict)
+
+
+class DropsTheJournal(MemoryBackend):
+    """Does not keep which record of which journal an event was."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(append, first_seq=None) for append in batch])
+
+
+class NumbersWithGaps(MemoryBackend):
+    """Versions are not contiguous."""
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        found = await super().read_stream(stream, after=Version(after // 2), limit=limit)
+        return [replace(event, version=Version(event.version * 2 - 1)) for event in found]
+
+
+class IncludesAfter(MemoryBackend):
+    """`after` counts as wanted, in a stream."""
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        return await super().read_stream(stream, after=Version(max(after - 1, 0)), limit=limit)
+
+
+class ReadsPastTheLimit(MemoryBackend):
+    """A page holds one event more than asked for."""
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        return await super().read_all(after=after, limit=limit + 1)
+
+
+class FiltersAfterTheLimit(MemoryBackend):
+    """Reads as much of the log as the limit says, and picks the stream's events from that."""
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        whole = self._records.streams.get(stream, [])
+        start = whole[0].position - 1 if whole else 0
+        page = await super().read_all(after=Position(start), limit=limit)
+        return [event for event in page.events if event.stream == stream and event.version > after]
+
+
+class ShowsOutOfOrder(MemoryBackend):
+    """The newest append is visible at once, the one before it one read later, as with numbers drawn before the commit."""
+
+    _late = False
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        self._late = len(batch) > 1
+        return await super().commit(batch)
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        page = await super().read_all(after=after, limit=limit)
+        late, self._late = self._late, False
+        events = tuple(event for event in page.events[:-1] if event.index != 0) + page.events[-1:]
+        return Page(events, page.scanned) if late else page
+
+
+class StaysBehind(MemoryBackend):
+    """The head is one behind the newest event."""
+
+    async def head(self) -> Position:
+        return Position(max(await super().head() - 1, 0))
+
+
+class NewIdWhenOpened(MemoryBackend):
+    """The log's id is drawn anew each time."""
+
+    def __init__(self, records: MemoryRecords | None = None) -> None:
+        super().__init__(records)
+        self._drawn = LogId(secrets.token_hex(8))
+
+    @property
+    def log_id(self) -> LogId:
+        return self._drawn
+
+
+class LosesTheLastOnClosing(MemoryBackend):
+    """The newest event is not durable."""
+
+    async def close(self) -> None:
+        if self._records.events:
+            lost = self._records.events.pop()
+            self._records.streams[lost.stream].pop()
+
+
+class SpoilsText(MemoryBackend):
+    """Keeps only ASCII."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(a, actor=a.actor.encode("ascii", "replace").decode()) for a in batch])
+
+
+class CutsLargeAppends(MemoryBackend):
+    """Drops what is beyond a hundred events of an append."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(append, events=append.events[:100]) for append in batch])
+
+
+class NeverTells(MemoryBackend):
+    """News arrive never, not even when there are some already."""
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class HalfWhenCancelled(MemoryBackend):
+    """A commit that is cancelled has written a part of it."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        before = len(self._records.events)
+        outcomes = await super().commit(batch)
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if len(self._records.events) > before:
+                lost = self._records.events.pop()
+                self._records.streams[lost.stream].pop()
+            raise
+        return outcomes
+
+
+class ChangesTheActor(MemoryBackend):
+    """The last reporter of an append is taken for its author."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes = await super().commit(batch)
+        for append in batch:
+            kept = self._records.streams.get(append.stream, [])
+            kept[:] = [replace(e, actor=append.actor) if e.append_id == append.append_id else e for e in kept]
+        return outcomes
+
+
+def _copy(records: MemoryRecords) -> MemoryRecords:
+    streams = {name: list(events) for name, events in records.streams.items()}
+    return MemoryRecords(records.log_id, list(records.events), streams, dict(records.appends))
