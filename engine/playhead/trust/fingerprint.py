@@ -111,7 +111,7 @@ class _Canonical:
         if dataclasses.is_dataclass(kind):
             fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(kind)}
             return _tagged(b"o", _name(kind) + self._fields(fields))
-        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        if tuple in kind.__mro__ and hasattr(kind, "_fields"):
             return _tagged(b"n", _name(kind) + self._items(value))
         return self._opaque()
 

@@ -52,6 +52,31 @@ class ScheduleTicket(Signed):
 Ticket = AskedTicket | ScheduleTicket
 
 
+def read_ticket(
+    storage: Storage,
+    *,
+    run: str,
+    flow: str,
+    seal: str,
+    labels: tuple[str, ...],
+    schedule: str | None,
+    due_micros: int,
+    run_key: DerivedKey,
+    flow_key: DerivedKey,
+) -> Ticket:
+    """The ticket of a run that a server tells of, verified, and compared with what the server says.
+
+    `schedule` is None for a run that somebody asked for. NoSuchObject: nobody signed one. TrustError: it does not fit.
+    """
+    ticket = (
+        read_asked(storage, run, run_key)
+        if schedule is None
+        else read_schedule(storage, flow, schedule, seal, flow_key)
+    )
+    check_run(ticket, run=run, flow=flow, seal=seal, labels=labels, due_micros=due_micros)
+    return ticket
+
+
 def write_asked(storage: Storage, ticket: AskedTicket, run_key: DerivedKey) -> None:
     """Put the run's ticket into storage, durable, before the server is asked for the run. The same again does nothing.
 
