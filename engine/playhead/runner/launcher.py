@@ -87,6 +87,7 @@ class Launcher:
         self._open = False  # caught up with what is recorded
         self._leased = True
         self._closed = False  # nothing starts any more
+        self._cancelling = False  # and what is asked for from now on is cancelled
         self._unended = 0
         self._calls: dict[TaskKey, Call] = {}
         self._pickled: dict[int, tuple[Task[..., Any], bytes]] = {}
@@ -121,7 +122,10 @@ class Launcher:
                 if need.ending is None:
                     call.needed += 1
                     need.dependents.append(call)
-            if call.needed == 0:
+            if self._cancelling:
+                self._end(call, ev.TaskCancelled(at=self._now(), key=call.key, attempt=call.attempt), None)
+                self._means.upkeep.kick()
+            elif call.needed == 0:
                 self._enqueue(call)
 
     def open_gate(self) -> None:
@@ -147,7 +151,7 @@ class Launcher:
     def cancel_all(self) -> None:
         """Every call that has not ended is cancelled, and recorded so. A thread cannot be stopped: its result is not listened to."""
         with self._lock:
-            self._closed = True
+            self._closed = self._cancelling = True
             self._ready.clear()
             ended = [
                 call for call in self._calls.values() if call.stage in (Stage.WAITING, Stage.RESTING, Stage.LAUNCHED)

@@ -158,49 +158,55 @@ class PumpSelector(selectors.BaseSelector):
     An error of the inbox is raised out of the loop's `run_until_complete`.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self) -> None:
         self._inner = selectors.DefaultSelector()
-        self._inbox = inbox
+        self._inbox: Inbox | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._busy_since: float | None = None
+        self._stopped = False
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+    def stop(self) -> None:
+        """Deliver nothing more: the flow has ended, and its loop only cleans up."""
+        self._stopped = True
+
+    def attach(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+        """From here on, deliver what comes into this inbox."""
         self._loop = loop
+        self._inbox = inbox
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0:
-            return self._inner.select(0)
+        if self._inbox is None or self._stopped or (timeout is not None and timeout <= 0):
+            return self._inner.select(timeout)
         # Nothing is ready to run: the flow rests.
         ready = self._inner.select(0)
         if ready:
             return ready
-        if self._delivered():
+        return self._rest(self._inbox, timeout)
+
+    def _rest(self, inbox: Inbox, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        delivered = inbox.deliver_one()  # what it raises ends the loop, and with it the flow
+        if delivered or not inbox.catching_up:
+            self._busy_since = None
+        if delivered:
             return []
-        assert self._loop is not None
-        if self._inbox.catching_up and timeout is None and not self._waits_for_others():
-            self._inbox.refuse_divergence()
-        if not self._inbox.before_sleep(self._wake):
+        if inbox.catching_up and timeout is None and not self._waits_for_others():
+            inbox.refuse_divergence()
+        if not inbox.before_sleep(self._wake):
             return []
         try:
-            return self._inner.select(self._bounded(timeout))
+            return self._inner.select(self._bounded(inbox, timeout))
         finally:
-            self._inbox.after_sleep()
+            inbox.after_sleep()
 
-    def _delivered(self) -> bool:
-        delivered = self._inbox.deliver_one()  # what it raises ends the loop, and with it the flow
-        if delivered or not self._inbox.catching_up:
-            self._busy_since = None
-        return delivered
-
-    def _bounded(self, timeout: float | None) -> float | None:
+    def _bounded(self, inbox: Inbox, timeout: float | None) -> float | None:
         """While catching up, look again at times, and give up on a flow that is busy with itself for too long."""
-        if not self._inbox.catching_up:
+        if not inbox.catching_up:
             return timeout
         now = time.monotonic()
         if self._busy_since is None:
             self._busy_since = now
         if now - self._busy_since > MAX_BUSY_SECONDS:
-            key = self._inbox.next_recorded()
+            key = inbox.next_recorded()
             assert key is not None
             raise Diverged(
                 f"this flow did not ask for task {key} again, and was busy with timers or I/O of its own for {MAX_BUSY_SECONDS:.0f} s",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from playhead.core import events as ev
 from playhead.core.events import MAX_UPSTREAM, FactKind
-from playhead.core.names import FLOW_KEY, TaskKey
+from playhead.core.names import FLOW_KEY, Epoch, RunId, TaskKey
 from playhead.errors import Diverged, MisusedCall
 from playhead.flow.context import CallRequest, CurrentRun
 from playhead.flow.future import TaskFuture, TaskFutures
@@ -32,6 +32,7 @@ from playhead.runner.recall import Place, Recall, note_of
 from playhead.runner.timers import Timer
 from playhead.trust.envelope import record_mac
 from playhead.trust.fingerprint import describe, fingerprint
+from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import dump, load
 
 FINGERPRINT_BYTES: Final = 8  # kept for each call: enough to notice a change, and small in a map of 100,000
@@ -74,6 +75,10 @@ class FlowSession:
     def end(self) -> None:
         """The flow's function has ended: its futures are of no use any more."""
         self._ended = True
+
+    @property
+    def log_prints(self) -> bool:
+        return self._means.log_prints
 
     @property
     def is_async(self) -> bool:
@@ -379,13 +384,9 @@ class FlowSession:
         return self._means.upkeep.now()
 
 
-def outcome_record(means: Means, event: ev.RunnerEvent, payload: bytes | None) -> Record:
-    """The flow's own outcome, as the record of key "/"."""
-    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload)
-
-
-def outcome_mac(means: Means, digest: bytes) -> str:
-    return record_mac(means.key, means.run, FLOW_KEY, 1, means.epoch, digest)
+def outcome_mac(key: DerivedKey, run: RunId, epoch: Epoch, digest: bytes) -> str:
+    """The MAC of the flow's own outcome: the record of key "/"."""
+    return record_mac(key, run, FLOW_KEY, 1, epoch, digest)
 
 
 def _recollect(call: Call, place: Place, means: Means) -> None:

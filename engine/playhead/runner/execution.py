@@ -1,0 +1,367 @@
+"""One flow run, from the grant to the acknowledged outcome. Ties journal, reporter, launcher and session together; decides the end.
+
+The order of the steps is the promise: the lease before any flow code, the fence before the reading, the adopted cut before any task,
+the journal before the log, and the log's acknowledgement before anyone is told how the run ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+from playhead.core import events as ev
+from playhead.core.names import FLOW_KEY, Epoch, RunId, Seq
+from playhead.core.state import RunStatus
+from playhead.errors import (
+    FlowRunCancelled,
+    FlowRunFailed,
+    PlayheadError,
+    RunnerEnded,
+    StorageUnavailable,
+    UnloadableOutcome,
+)
+from playhead.flow.context import CurrentRun, session_var
+from playhead.flow.flow import Flow
+from playhead.journal.format import Blob, Record
+from playhead.journal.place import JournalPlace
+from playhead.journal.reader import load_payload
+from playhead.journal.writer import JournalWriter
+from playhead.ports.executor import OpenExecutor
+from playhead.ports.server import ServerApi, Started
+from playhead.ports.storage import Storage
+from playhead.runner import perform as pf
+from playhead.runner.capture import capturing
+from playhead.runner.launcher import INLINE_BYTES, Means
+from playhead.runner.lines import LineFile
+from playhead.runner.loopthread import LoopThread
+from playhead.runner.pump import PumpSelector
+from playhead.runner.recall import Predecessor, Recall, fence_all, recall
+from playhead.runner.reporter import Reporter
+from playhead.runner.session import FlowSession, outcome_mac
+from playhead.runner.upkeep import UpkeepThread
+from playhead.trust.failure import dump_failure, load_failure
+from playhead.trust.keys import DerivedKey
+from playhead.trust.payload import dump, load, size_class
+
+CLEAN_UP_SECONDS: Final = 10.0  # what a flow's own asyncio tasks get to end after they were cancelled
+
+Loader = Callable[[], tuple[Flow[..., Any], dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A run that this process may execute, and how."""
+
+    run: RunId
+    flow: str
+    epoch: Epoch
+    grant: str
+    scheduled_for: int
+    key: DerivedKey
+    storage: Storage
+
+    @property
+    def place(self) -> JournalPlace:
+        return JournalPlace(self.run, self.epoch, self.grant)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the run ended, as the log has acknowledged it. `error` is the flow's own failure, as it reads back."""
+
+    status: RunStatus
+    value: Any = None
+    error: BaseException | None = None
+    task_key: str | None = None
+
+    def unwrap(self, run: RunId) -> Any:
+        """The flow's value; else FlowRunFailed or FlowRunCancelled."""
+        if self.status is RunStatus.SUCCEEDED:
+            return self.value
+        if self.status is RunStatus.CANCELLED:
+            raise FlowRunCancelled(run) from self.error
+        raise FlowRunFailed(run, self.task_key, self.error)
+
+
+class Execution:
+    """Runs one granted flow run in the calling thread. `api` is used on `link`'s loop only.
+
+    `on_broken(error)` is called, in any thread, when this runner must end at once whatever the flow is doing.
+    """
+
+    def __init__(
+        self,
+        grant: Grant,
+        api: ServerApi,
+        link: LoopThread,
+        started: Started,
+        sent_at: float,
+        *,
+        on_broken: Callable[[PlayheadError], None] = lambda _: None,
+    ) -> None:
+        self._grant = grant
+        self._link = link
+        self._on_broken = on_broken
+        self._lock = threading.Lock()
+        self._broken: PlayheadError | None = None
+        self._cancelled = False
+        self._session: FlowSession | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reporter = Reporter(
+            api, grant.run, grant.epoch, grant.grant,
+            on_cancel=self._cancel, on_lease=self._lease, on_over=self._break,
+        )  # fmt: skip
+        self._reporter.granted(started, sent_at)
+        self._reported = started.reported
+        self._lines = LineFile(grant.storage, grant.place)
+        self._journal = JournalWriter(
+            grant.storage,
+            grant.place,
+            grant.key.secret,
+            on_durable=lambda seq, record: self._reporter.note(grant.epoch, seq, record),
+            on_end=self._break,
+        )
+
+    def execute(self, load_flow: Loader, earlier: Sequence[Predecessor]) -> Outcome:
+        """Continue what earlier epochs began, and bring the run to its end. Raises RunnerEnded when another must do so, or the
+        storage's or log's error that made it impossible; then nothing that was acknowledged is lost."""
+        reporting = self._link.spawn(self._reporter.run())
+        try:
+            fence_all(self._grant.storage, earlier, self._grant.epoch)
+            recalled = recall(self._grant.storage, earlier, self._grant.key.secret)
+            for epoch, records in recalled.adopted.items():
+                first = self._reported[epoch - 1]
+                self._reporter.adopt(epoch, Seq(first), records[first:])
+            if recalled.ended is not None and recalled.ended.outcome is not None:
+                return self._acknowledged(recalled.ended.outcome, reporting)
+            adopted = ev.JournalAdopted(at=_now(), cuts=recalled.cuts)
+            self._journal.commit_and_wait(Record(adopted.TYPE, adopted.SCHEMA, ev.encode(adopted)))
+            outcome = self._run(load_flow, recalled)
+            self._journal.commit_and_wait(outcome)
+            return self._acknowledged(outcome, reporting)
+        finally:
+            self._reporter.close()
+            if not self._journal_is_broken():
+                self._journal.close()
+            self._lines.flush()
+            if self._broken is not None:
+                reporting.cancel()
+
+    # --- the flow ----------------------------------------------------------------------------------------------------------------
+
+    def _run(self, load_flow: Loader, recalled: Recall) -> Record:
+        """Load the flow, run it, and give the record of its end."""
+        try:
+            subject, parameters = load_flow()
+        except PlayheadError as error:
+            return self._failed(error)
+        upkeep = UpkeepThread(self._journal.commit, self._lines.flush)
+        upkeep.start()
+        try:
+            with self._link.entered(subject.executor.open()) as executor:
+                means = self._means(subject, executor, upkeep)
+                if subject.is_async:
+                    return self._run_async(subject, parameters, means, recalled)
+                return self._run_blocking(subject, parameters, means, recalled)
+        finally:
+            upkeep.stop()
+
+    def _means(self, subject: Flow[..., Any], executor: OpenExecutor, upkeep: UpkeepThread) -> Means:
+        grant = self._grant
+        return Means(
+            run=grant.run, flow=grant.flow, epoch=grant.epoch, key=grant.key, storage=grant.storage, place=grant.place,
+            journal=self._journal, executor=executor, upkeep=upkeep, sink=self._lines.write, chance=random.Random(),
+            log_prints=subject.log_prints,
+        )  # fmt: skip
+
+    def _run_blocking(
+        self, subject: Flow[..., Any], parameters: dict[str, Any], means: Means, recalled: Recall
+    ) -> Record:
+        loop = asyncio.SelectorEventLoop()  # never runs: futures belong to a loop
+        try:
+            session = self._open_session(means, recalled, loop, is_async=False)
+            with self._in_flow(session):
+                session.begin()
+                try:
+                    value = subject.fn(**parameters)
+                    session.drain_blocking()
+                    return self._ended(session, value)
+                except BaseException as error:  # noqa: BLE001  # whatever ends a flow's function is its outcome
+                    return self._ended_badly(session, error)
+        finally:
+            loop.close()
+
+    def _run_async(self, subject: Flow[..., Any], parameters: dict[str, Any], means: Means, recalled: Recall) -> Record:
+        selector = PumpSelector()
+        loop = asyncio.SelectorEventLoop(selector)
+        session = self._open_session(means, recalled, loop, is_async=True)
+        selector.attach(loop, session.inbox)
+        loop.set_task_factory(session.identity.task_factory())
+
+        async def main() -> Any:
+            session.begin()
+            value = await subject.fn(**parameters)
+            await session.drain()
+            return value
+
+        try:
+            with self._in_flow(session):
+                self._loop, self._main = loop, loop.create_task(main())
+                if self._cancelled:
+                    self._main.cancel()
+                try:
+                    value = loop.run_until_complete(self._main)
+                    return self._ended(session, value)
+                except BaseException as error:  # noqa: BLE001  # as above
+                    return self._ended_badly(session, error)
+        finally:
+            selector.stop()
+            _clean_up(loop)
+
+    def _open_session(
+        self, means: Means, recalled: Recall, loop: asyncio.AbstractEventLoop, *, is_async: bool
+    ) -> FlowSession:
+        scheduled_for = datetime.fromtimestamp(self._grant.scheduled_for / 1e6, UTC)
+        current = CurrentRun(self._grant.run, self._grant.flow, scheduled_for, self._grant.epoch)
+        session = FlowSession(means, recalled, current, loop, is_async=is_async, fail=self._fail)
+        with self._lock:
+            self._session = session
+            broken, cancelled = self._broken, self._cancelled
+        if broken is not None:
+            raise broken
+        if cancelled:
+            self._cancel_session(session)
+        return session
+
+    @contextmanager
+    def _in_flow(self, session: FlowSession) -> Iterator[None]:
+        token = session_var.set(session)
+        try:
+            with capturing(self._lines.write, log_prints=session.log_prints):
+                yield
+        finally:
+            session_var.reset(token)
+            session.end()
+
+    # --- the end -----------------------------------------------------------------------------------------------------------------
+
+    def _ended(self, session: FlowSession, value: Any) -> Record:
+        unseen = session.unseen_failure()
+        if unseen is not None:
+            key, error = unseen
+            return self._failed(error, key)
+        try:
+            payload = dump(value)
+        except UnloadableOutcome as error:
+            return self._failed(error)
+        kept, mac = self._payload(payload)
+        return _record(ev.RunSucceeded(at=_now(), mac=mac, size=size_class(len(payload))), kept)
+
+    def _ended_badly(self, session: FlowSession, error: BaseException) -> Record:
+        if self._broken is not None:
+            raise self._broken from error
+        if isinstance(error, RunnerEnded | StorageUnavailable):
+            raise error
+        session.launcher.cancel_all()
+        if isinstance(error, KeyboardInterrupt) or (self._cancelled and isinstance(error, asyncio.CancelledError)):
+            return _record(ev.RunCancelled(at=_now()), None)
+        return self._failed(error, session.failed_task(error))
+
+    def _failed(self, error: BaseException, task: str | None = None) -> Record:
+        kept, mac = self._payload(dump_failure(error))
+        return _record(ev.RunFailed(at=_now(), category=pf.category_of(error), task=task, mac=mac), kept)
+
+    def _payload(self, payload: bytes) -> tuple[bytes | Blob, str]:
+        digest = sha256(payload)
+        mac = outcome_mac(self._grant.key, self._grant.run, self._grant.epoch, digest.digest())
+        if len(payload) <= INLINE_BYTES:
+            return payload, mac
+        path = self._grant.place.blob(FLOW_KEY, 1, "0")
+        self._grant.storage.create_if_absent(path, payload)
+        return Blob(path, digest.hexdigest(), len(payload)), mac
+
+    def _acknowledged(self, record: Record, reporting: Future[None]) -> Outcome:
+        """Wait until the log has the outcome, and read it back."""
+        self._reporter.close()
+        reporting.result()
+        if self._reporter.over is not None:
+            raise self._reporter.over
+        if record.type == ev.RunCancelled.TYPE:
+            return Outcome(RunStatus.CANCELLED)
+        payload = load_payload(self._grant.storage, record, where=f"run {self._grant.run}")
+        if record.type == ev.RunSucceeded.TYPE:
+            return Outcome(RunStatus.SUCCEEDED, load(payload))
+        return Outcome(RunStatus.FAILED, None, load_failure(payload).exception, record.data.get("task"))
+
+    # --- what others say, in their threads -----------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            session = self._session
+        if session is not None:
+            self._cancel_session(session)
+
+    def _cancel_session(self, session: FlowSession) -> None:
+        session.launcher.cancel_all()
+        if self._main is not None and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: the flow has ended by itself
+                self._loop.call_soon_threadsafe(self._main.cancel)
+        elif not session.is_async:
+            session.inbox.fail(asyncio.CancelledError())
+
+    def _lease(self, holds: bool) -> None:
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.launcher.lease(holds=holds)
+
+    def _fail(self, error: BaseException) -> None:
+        self._break(error if isinstance(error, PlayheadError) else PlayheadError(f"the runner is broken: {error!r}"))
+
+    def _break(self, error: PlayheadError) -> None:
+        with self._lock:
+            if self._broken is not None:
+                return
+            self._broken = error
+            session = self._session
+        if session is not None:
+            session.launcher.close()
+            session.inbox.fail(error)
+        self._on_broken(error)
+
+    def _journal_is_broken(self) -> bool:
+        return self._broken is not None
+
+
+def _clean_up(loop: asyncio.AbstractEventLoop) -> None:
+    """As asyncio.run does: cancel what is left, give it a while, and close."""
+    try:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=CLEAN_UP_SECONDS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
+
+
+def _record(event: ev.RunOutcome, payload: bytes | Blob | None) -> Record:
+    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

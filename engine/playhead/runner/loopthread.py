@@ -1,0 +1,93 @@
+"""A thread with an asyncio loop: where the runner's HTTP, heartbeats and reports live, away from the flow's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A daemon thread that runs a loop between `start` and `stop`."""
+
+    def __init__(self, name: str) -> None:
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._ready.wait()
+
+    def stop(self) -> None:
+        """Cancel what still runs there, and end the thread."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def __enter__(self) -> LoopThread:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def spawn(self, coro: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run the coroutine there; the caller may wait for the future."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(coro, self._loop)
+
+    def call(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Run the coroutine there, and wait for its result."""
+        future = self.spawn(coro)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    @contextmanager
+    def entered(self, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+        """Enter an async context manager there, in a task of its own that stays for as long as this one does."""
+        opened: Future[T] = Future()
+        leave = asyncio.Event()
+
+        async def hold() -> None:
+            try:
+                async with manager as value:
+                    opened.set_result(value)
+                    await leave.wait()
+            except BaseException as error:
+                if not opened.done():
+                    opened.set_exception(error)
+                    return
+                raise
+
+        held = self.spawn(hold())
+        value = opened.result()
+        try:
+            yield value
+        finally:
+            assert self._loop is not None
+            if self._thread.is_alive():
+                self._loop.call_soon_threadsafe(leave.set)
+                with contextlib.suppress(asyncio.CancelledError):
+                    held.result()
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._ready.set()
+        await self._stop.wait()
+
+
+async def collected(items: AsyncIterator[T]) -> list[T]:
+    """All items."""
+    return [item async for item in items]

@@ -1,0 +1,200 @@
+"""Reporting: the runner's side of the server. Holds the lease, sends what the journal made durable, in its order, and hears of cancels.
+
+Runs on a loop of its own, in a thread of its own, so that a flow that blocks neither loses its lease nor goes silent. One request at a
+time carries what has gathered meanwhile. The log's answer is the only truth about a run's end. DURABILITY.md sections 3 and 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from playhead.core.names import Epoch, RunId, Seq
+from playhead.core.state import RunStatus
+from playhead.errors import EpochOver, LogUnusable, OutcomeUnknown, PlayheadError, ServerUnreachable
+from playhead.journal.format import Record
+from playhead.ports.server import MAX_BATCH_EVENTS, HeartbeatRequest, ReportRequest, ServerApi, Started
+
+GATHER_SECONDS: Final = 0.004  # how long a report waits for company: a request costs more than the wait
+RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between tries while the server is away; the last repeats
+BEATS_PER_LEASE: Final = 3  # two heartbeats may be lost
+
+Row = tuple[str, int, dict[str, Any]]
+
+
+class Reporter:
+    """One runner's. `note` takes records in the journal's order from any thread; the rest runs on the reporter's loop.
+
+    `on_cancel` is called once when a cancel is asked for; `on_lease(holds)` when the lease is lost from sight or found again;
+    `on_over(error)` when the server says that this runner's time is over. All three in the reporter's thread.
+    """
+
+    def __init__(
+        self,
+        api: ServerApi,
+        run: RunId,
+        epoch: Epoch,
+        grant: str,
+        *,
+        on_cancel: Callable[[], None],
+        on_lease: Callable[[bool], None],
+        on_over: Callable[[PlayheadError], None],
+        monotonic: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    ) -> None:
+        self._api = api
+        self._run = run
+        self._epoch = epoch
+        self._grant = grant
+        self._on_cancel = on_cancel
+        self._on_lease = on_lease
+        self._on_over = on_over
+        self._monotonic = monotonic
+        self._outbox: deque[tuple[Epoch, Seq, Row]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
+        self._waiting = False
+        self._lock = threading.Lock()
+        self._closing = False
+        self._cancel_told = False
+        self._lease_seconds = 0.0
+        self._lease_from = 0.0
+        self._lease_holds = True
+        self.state: RunStatus | None = None  # as of the newest answer
+        self.over: PlayheadError | None = None
+
+    def note(self, epoch: Epoch, seq: Seq, record: Record) -> None:
+        """This record counts: report it. Any thread; a run's records in order."""
+        self._outbox.append((epoch, seq, (record.type, record.schema, dict(record.data))))
+        with self._lock:
+            if not self._waiting or self._loop is None:
+                return
+            self._waiting = False
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    def adopt(self, epoch: Epoch, first: Seq, records: Sequence[Record]) -> None:
+        """Records of an earlier epoch that the log lacks; before any of this epoch's own."""
+        for index, record in enumerate(records):
+            self.note(epoch, Seq(first + index), record)
+
+    def granted(self, started: Started, sent_at: float) -> None:
+        """The lease is this runner's, from the moment the request was sent."""
+        self._lease_seconds = started.lease_seconds
+        self._lease_from = sent_at
+        if started.cancelling:
+            self._tell_cancel()
+
+    async def run(self) -> None:
+        """Report and beat until `close` was called and all is delivered, or until this runner's time is over."""
+        self._loop = asyncio.get_running_loop()
+        beats = asyncio.create_task(self._beat_for_ever())
+        try:
+            await self._report_for_ever()
+        except PlayheadError as error:
+            self.over = error
+            self._on_over(error)
+        finally:
+            beats.cancel()
+            await asyncio.gather(beats, return_exceptions=True)
+
+    def close(self) -> None:
+        """Nothing more will come: `run` ends once everything is delivered. Any thread."""
+        self._closing = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    # --- reports ----------------------------------------------------------------------------------------------------------------
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            batch = self._take()
+            if not batch:
+                if self._closing:
+                    return
+                await self._wait_for_news()
+                continue
+            await self._send(batch)
+            if not self._closing:
+                await asyncio.sleep(GATHER_SECONDS)
+
+    async def _wait_for_news(self) -> None:
+        self._news.clear()
+        with self._lock:
+            self._waiting = True
+        if self._outbox or self._closing:
+            with self._lock:
+                self._waiting = False
+            return
+        await self._news.wait()
+
+    def _take(self) -> list[tuple[Epoch, Seq, Row]]:
+        batch: list[tuple[Epoch, Seq, Row]] = []
+        while self._outbox and len(batch) < MAX_BATCH_EVENTS:
+            if batch and self._outbox[0][0] != batch[0][0]:
+                break
+            batch.append(self._outbox.popleft())
+        return batch
+
+    async def _send(self, batch: list[tuple[Epoch, Seq, Row]]) -> None:
+        request = ReportRequest(
+            epoch=self._epoch,
+            grant=self._grant,
+            origin=batch[0][0],
+            first_seq=batch[0][1],
+            events=tuple(row for _, _, row in batch),
+        )
+        attempt = 0
+        while True:
+            try:
+                reported = await self._api.report(self._run, request)
+            except (ServerUnreachable, LogUnusable, OutcomeUnknown):
+                await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+                attempt += 1
+                continue
+            self.state = reported.state
+            if reported.cancelling:
+                self._tell_cancel()
+            return
+
+    # --- the lease ---------------------------------------------------------------------------------------------------------------
+
+    async def _beat_for_ever(self) -> None:
+        request = HeartbeatRequest(epoch=self._epoch, grant=self._grant)
+        while True:
+            pause = self._lease_seconds / BEATS_PER_LEASE
+            await asyncio.sleep(pause if self._lease_holds else min(pause, RETRY_SECONDS[-1]))
+            sent_at = self._monotonic()
+            try:
+                beat = await asyncio.wait_for(self._api.heartbeat(self._run, request), max(pause, 0.5))
+            except (ServerUnreachable, LogUnusable, OutcomeUnknown, TimeoutError):
+                self._check_lease()
+                continue
+            except PlayheadError as error:
+                if isinstance(error, EpochOver) and self.state is not None and self.state.terminal:
+                    return
+                self.over = error
+                self._on_over(error)
+                return
+            self._lease_seconds = beat.lease_seconds
+            self._renewed(sent_at)
+            if beat.cancelling:
+                self._tell_cancel()
+
+    def _renewed(self, sent_at: float) -> None:
+        self._lease_from = max(self._lease_from, sent_at)
+        if not self._lease_holds:
+            self._lease_holds = True
+            self._on_lease(True)
+
+    def _check_lease(self) -> None:
+        if self._lease_holds and self._monotonic() - self._lease_from >= self._lease_seconds:
+            self._lease_holds = False
+            self._on_lease(False)
+
+    def _tell_cancel(self) -> None:
+        if not self._cancel_told:
+            self._cancel_told = True
+            self._on_cancel()
