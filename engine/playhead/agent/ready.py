@@ -1,0 +1,83 @@
+"""The runs that an agent may claim, oldest first. Owns their order, their number, and the rest of those that failed here.
+
+A run that is on the list may long be another's: the claim decides. The list is bounded; what it had no room for is asked for again
+when it runs empty.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import anyio
+
+from playhead.agent.pace import MAX_READY, MAX_TROUBLED, Pace
+
+
+class ReadyRuns:
+    """Filled by whoever follows the server, emptied by whoever claims."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._ready: dict[str, None] = {}
+        self._resting: dict[str, float] = {}  # run → when it may be claimed again
+        self._failures: OrderedDict[str, int] = OrderedDict()
+        self._overflowed = False
+        self._changed = anyio.Event()
+        self._asked_for_more = anyio.Event()
+
+    def offer(self, run: str) -> None:
+        """The run is ready, and fits."""
+        if run in self._ready or run in self._resting:
+            return
+        if len(self._ready) + len(self._resting) >= MAX_READY:
+            self._overflowed = True
+            return
+        rest = self._pace.rest(self._failures.get(run, 0))
+        if rest > 0:
+            self._resting[run] = anyio.current_time() + rest
+        else:
+            self._ready[run] = None
+        self._changed.set()
+
+    def withdraw(self, run: str) -> None:
+        """The run is no longer ready, or another agent has it."""
+        self._ready.pop(run, None)
+        self._resting.pop(run, None)
+
+    async def take(self) -> str:
+        """The run that has waited longest, as soon as there is one."""
+        while True:
+            self._wake()
+            if self._ready:
+                run = next(iter(self._ready))
+                del self._ready[run]
+                return run
+            if self._overflowed:
+                self._overflowed = False
+                self._asked_for_more.set()
+            self._changed = anyio.Event()
+            wait = min(self._resting.values(), default=float("inf")) - anyio.current_time()
+            with anyio.move_on_after(wait if self._resting else None):
+                await self._changed.wait()
+
+    def failed(self, run: str) -> None:
+        """The run's runner did not begin, or did not end well, here. From the second time on it rests before it is taken again."""
+        self._failures[run] = self._failures.pop(run, 0) + 1
+        while len(self._failures) > MAX_TROUBLED:
+            self._failures.popitem(last=False)
+
+    def ended(self, run: str) -> None:
+        """The run has ended for good."""
+        self.withdraw(run)
+        self._failures.pop(run, None)
+
+    async def wanting_more(self) -> None:
+        """Return when the list ran empty after it had no room for a run."""
+        await self._asked_for_more.wait()
+        self._asked_for_more = anyio.Event()
+
+    def _wake(self) -> None:
+        now = anyio.current_time()
+        for run in [run for run, until in self._resting.items() if until <= now]:
+            del self._resting[run]
+            self._ready[run] = None

@@ -1,0 +1,99 @@
+"""What an agent holds of the user's side: opened storages and the key ring. Owns the check of tickets and the making of orders.
+
+It reads a run's ticket and nothing else of a flow, and loads nothing: the parameters in a ticket stay bytes here. The master key
+does not leave it; a runner gets the keys of its run and its flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from playhead.errors import NoSuchObject, StorageUnavailable, TrustError
+from playhead.ports.server import Claimed
+from playhead.ports.storage import Storage
+from playhead.runner.bootstrap import LogLevel, RunnerOrder
+from playhead.trust import ticket
+from playhead.trust.keys import DerivedKey, KeyRing
+
+
+class UserSide:
+    """Synchronous: it reads storage. Callers on an event loop go through a thread."""
+
+    def __init__(self, storages: Sequence[Storage], keys: KeyRing) -> None:
+        self._storages = {storage.id: storage for storage in storages}
+        self._keys = keys
+
+    @property
+    def storage_ids(self) -> tuple[str, ...]:
+        return tuple(sorted(self._storages))
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        return tuple(key.id for key in (self._keys.current, *self._keys.older))
+
+    def order(self, claimed: Claimed, *, server: str, agent: str, log_level: LogLevel) -> RunnerOrder:
+        """The order for a run that was granted, after its ticket has been verified.
+
+        TrustError: nobody on the user's side asked for this run as the server tells it. StorageError: the ticket cannot be read.
+        """
+        storage = self._storages.get(claimed.storage)
+        if storage is None:
+            raise StorageUnavailable(
+                f"run {claimed.run} needs the storage {claimed.storage}, which this agent has not opened",
+                hint="start an agent with that storage",
+            )
+        run_key = self._keys.run_key(claimed.run, key_id=claimed.key_id)
+        flow_key = self._keys.flow_key(claimed.flow, key_id=claimed.key_id)
+        _verify(claimed, storage, run_key, flow_key)
+        try:
+            return RunnerOrder(
+                server=server,
+                agent=agent,
+                run=claimed.run,
+                epoch=claimed.epoch,
+                grant=claimed.grant,
+                flow=claimed.flow,
+                seal=claimed.seal,
+                origin=claimed.origin,
+                schedule_id=claimed.schedule_id,
+                scheduled_for=claimed.scheduled_for,
+                executor=claimed.executor,
+                storage_url=storage.url,
+                storage_id=storage.id,
+                key_id=claimed.key_id,
+                run_key=run_key.export(),
+                flow_key=flow_key.export(),
+                lease_seconds=claimed.lease_seconds,
+                log_level=log_level,
+            )
+        except ValidationError as error:
+            fields = ", ".join(str(part) for e in error.errors(include_input=False) for part in e["loc"])
+            raise TrustError(
+                f"what the server says of run {claimed.run} is no order for a runner: {fields}",
+                hint="server and agent must be of versions that work together",
+            ) from None
+
+
+def _verify(claimed: Claimed, storage: Storage, run_key: DerivedKey, flow_key: DerivedKey) -> None:
+    """Compare what the server says of the run with the ticket that the user signed. TrustError: it differs, or there is none."""
+    found: ticket.Ticket
+    try:
+        if claimed.schedule_id is None:
+            found = ticket.read_asked(storage, claimed.run, run_key)
+        else:
+            found = ticket.read_schedule(storage, claimed.flow, claimed.schedule_id, claimed.seal, flow_key)
+    except NoSuchObject as error:
+        raise TrustError(
+            f"run {claimed.run} has no ticket in the storage {claimed.storage}: nobody with the key asked for it",
+            hint="ask for the run again, and look into the server that offers it",
+        ) from error
+    ticket.check_run(
+        found,
+        run=claimed.run,
+        flow=claimed.flow,
+        seal=claimed.seal,
+        labels=claimed.labels,
+        due_micros=claimed.scheduled_for,
+    )
