@@ -65,12 +65,14 @@ class Gate:
         assert visit is not None, "a connection is served in a task"
         self._visits.add(visit)
         visit.add_done_callback(self._visits.discard)
-        with contextlib.closing(writer):
+        name = ""
+        with contextlib.closing(writer), contextlib.suppress(ConnectionResetError):  # how a killed process may leave
             name = (await reader.readline()).decode().strip()
-            self._visitors[name] = writer
-            await self._note(self.arrived, name)
-            with contextlib.suppress(ConnectionResetError):  # how a killed process may leave
+            if name:  # else it was stopped before it said one
+                self._visitors[name] = writer
+                await self._note(self.arrived, name)
                 await reader.read()  # nothing more is said: it ends when the call leaves
+        if name:
             await self._note(self.left, name)
 
     async def _note(self, book: list[str], name: str) -> None:
