@@ -23,6 +23,6 @@ class News:
 
     async def wait(self, after: Position, timeout_seconds: float) -> None:
         """Return when the head is beyond `after`, or at the timeout."""
-        if self._head <= after:
-            with anyio.move_on_after(timeout_seconds):
+        with anyio.move_on_after(timeout_seconds):
+            while self._head <= after:
                 await self._moved.wait()

@@ -64,6 +64,7 @@ class WriterLock:
             os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child between fork and exec has the descriptor for a moment
         os.close(self._descriptor)
 
 
