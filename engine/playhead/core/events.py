@@ -36,6 +36,7 @@ Signal = Annotated[int, Field(ge=1, le=128)]
 Cron = Annotated[str, Field(pattern=r"^[A-Za-z0-9*/,# -]{1,128}$")]
 TimeZone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]
 
+UNSEALED: Final = "0" * 32  # in place of a seal's id: an embedded run's code is the calling program's
 MAX_LABELS: Final = 32  # a run's labels are read by people, and matched by every agent
 MAX_WIDTH: Final = 1_000_000  # calls in one map: a state and its view hold each of them
 MAX_UPSTREAM: Final = 10_000  # a call's direct upstream keys in one event; a whole map counts as one

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from playhead.core.names import TaskKey
-from playhead.flow.future import TaskFuture, TaskFutures
+from playhead.flows.future import TaskFuture, TaskFutures
 
 MAX_DEPTH: Final = 64  # deeper nesting is a cycle or a mistake
 

@@ -10,8 +10,8 @@ from playhead.core import events as ev
 from playhead.core.names import TaskKey
 from playhead.core.state import TaskStatus
 from playhead.errors import StorageError, TaskCancelled, UnloadableOutcome
-from playhead.flow.future import TaskFuture
-from playhead.flow.task import Task
+from playhead.flows.future import TaskFuture
+from playhead.flows.task import Task
 from playhead.journal.format import Record
 from playhead.journal.reader import load_payload
 from playhead.ports.executor import ExecutorFuture

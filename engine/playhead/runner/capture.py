@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import orjson
 
-from playhead.flow.context import CurrentRun, session_var, task_var
+from playhead.flows.context import CurrentRun, session_var, task_var
 
 if TYPE_CHECKING:
     from playhead.runner.perform import CallInfo

@@ -30,8 +30,8 @@ from playhead.errors import (
     StorageUnavailable,
     UnloadableOutcome,
 )
-from playhead.flow.context import CurrentRun, session_var
-from playhead.flow.flow import Flow
+from playhead.flows.context import CurrentRun, session_var
+from playhead.flows.flow import Flow
 from playhead.journal.format import Blob, Record
 from playhead.journal.place import JournalPlace
 from playhead.journal.reader import load_payload

@@ -31,9 +31,9 @@ from playhead.errors import (
     TaskLost,
     UpstreamFailed,
 )
-from playhead.flow.context import CurrentRun
-from playhead.flow.future import TaskFuture
-from playhead.flow.task import Task
+from playhead.flows.context import CurrentRun
+from playhead.flows.future import TaskFuture
+from playhead.flows.task import Task
 from playhead.journal.format import Blob, Record
 from playhead.journal.place import JournalPlace
 from playhead.journal.writer import JournalWriter

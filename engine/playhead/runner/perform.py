@@ -13,8 +13,8 @@ from typing import Any
 
 from playhead.core.events import FailureCategory
 from playhead.errors import UnloadableOutcome
-from playhead.flow.context import CurrentRun, session_var, task_var
-from playhead.flow.task import Task
+from playhead.flows.context import CurrentRun, session_var, task_var
+from playhead.flows.task import Task
 from playhead.runner.capture import captured, collected_lines
 from playhead.trust.failure import dump_failure
 from playhead.trust.payload import dump, load

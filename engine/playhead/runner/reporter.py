@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -18,6 +17,7 @@ from playhead.core.state import RunStatus
 from playhead.errors import EpochOver, LogUnusable, OutcomeUnknown, PlayheadError, ServerUnreachable
 from playhead.journal.format import Record
 from playhead.ports.server import MAX_BATCH_EVENTS, HeartbeatRequest, ReportRequest, ServerApi, Started
+from playhead.runner.boottime import boot_time
 
 GATHER_SECONDS: Final = 0.004  # how long a report waits for company: a request costs more than the wait
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between tries while the server is away; the last repeats
@@ -43,7 +43,7 @@ class Reporter:
         on_cancel: Callable[[], None],
         on_lease: Callable[[bool], None],
         on_over: Callable[[PlayheadError], None],
-        monotonic: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        monotonic: Callable[[], float] = boot_time,
     ) -> None:
         self._api = api
         self._run = run

@@ -1,6 +1,6 @@
 """The session: what a flow's code talks to while it runs. Gives each call its place, remembers what was recorded there, and waits.
 
-It implements the port `playhead.flow.context.Session`. Starting calls is the launcher's; delivering outcomes is the inbox's; the
+It implements the port `playhead.flows.context.Session`. Starting calls is the launcher's; delivering outcomes is the inbox's; the
 session decides what a place in the flow means: asked for anew, asked for before, or asked for differently (then the run diverged).
 """
 
@@ -18,9 +18,9 @@ from playhead.core import events as ev
 from playhead.core.events import MAX_UPSTREAM, FactKind
 from playhead.core.names import FLOW_KEY, Epoch, RunId, TaskKey
 from playhead.errors import Diverged, MisusedCall
-from playhead.flow.context import CallRequest, CurrentRun
-from playhead.flow.future import TaskFuture, TaskFutures
-from playhead.flow.task import Unmapped
+from playhead.flows.context import CallRequest, CurrentRun
+from playhead.flows.future import TaskFuture, TaskFutures
+from playhead.flows.task import Unmapped
 from playhead.journal.format import Record
 from playhead.journal.reader import load_payload
 from playhead.runner.binding import all_futures, find_futures, is_mappable, upstream_keys

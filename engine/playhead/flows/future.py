@@ -14,7 +14,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from playhead.core.names import TaskKey
 from playhead.errors import MisusedCall
-from playhead.flow.context import Session, session_var
+from playhead.flows.context import Session, session_var
 
 R = TypeVar("R")
 

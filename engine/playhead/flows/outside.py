@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from playhead.core.events import FactKind
 from playhead.core.names import check_name
-from playhead.flow.context import session_for, session_or_none
+from playhead.flows.context import session_for, session_or_none
 
 
 def now() -> datetime:

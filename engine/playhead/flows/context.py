@@ -16,8 +16,8 @@ from playhead.core.events import FactKind
 from playhead.errors import MisusedCall
 
 if TYPE_CHECKING:
-    from playhead.flow.future import TaskFuture, TaskFutures
-    from playhead.flow.task import Task
+    from playhead.flows.future import TaskFuture, TaskFutures
+    from playhead.flows.task import Task
 
 
 @dataclass(frozen=True, slots=True)

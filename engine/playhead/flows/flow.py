@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from playhead.core.names import check_name
 from playhead.errors import BadParameter, MisusedCall, UsageError
 from playhead.executors.specs import AnyExecutor, ThreadExecutor
-from playhead.flow.context import Session, session_or_none
-from playhead.flow.run_config import LocalRun, UniversalRun
-from playhead.flow.schedule import Cron, Every
+from playhead.flows.context import Session, session_or_none
+from playhead.flows.run_config import LocalRun, UniversalRun
+from playhead.flows.schedule import Cron, Every
 
 if TYPE_CHECKING:
     from playhead.client.client import Client

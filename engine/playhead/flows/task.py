@@ -12,9 +12,9 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from playhead.core.names import check_name
 from playhead.errors import MisusedCall, UsageError
-from playhead.flow.context import CallRequest, Session, session_for, session_or_none
-from playhead.flow.future import TaskFuture, TaskFutures
-from playhead.flow.retry import RetryDelay, RetryOn, RetryPolicy
+from playhead.flows.context import CallRequest, Session, session_for, session_or_none
+from playhead.flows.future import TaskFuture, TaskFutures
+from playhead.flows.retry import RetryDelay, RetryOn, RetryPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,0 +1,164 @@
+"""`python -m playhead.runner --order-fd N`: the process that an agent starts for one flow run.
+
+Exit codes: 0, the log has acknowledged the run's end, however it ended; 65, the order is no good; 69, no server; 74, the storage
+cannot be used; 75, this runner's time was over, another continues; 70, anything else. The agent reports them; a run's state comes
+from the log alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+from typing import Any, Final
+
+from playhead.core import events as ev
+from playhead.core.decide import KEY_SCHEME
+from playhead.core.names import Epoch, RunId
+from playhead.errors import (
+    FlowLoadError,
+    PlayheadError,
+    RunnerEnded,
+    ServerUnreachable,
+    StorageError,
+    StorageUnavailable,
+    TrustError,
+    UsageError,
+)
+from playhead.flows.flow import Flow
+from playhead.ports.server import ServerApi, StartRequest
+from playhead.ports.storage import Storage
+from playhead.runner.boottime import boot_time
+from playhead.runner.bootstrap import RunnerOrder
+from playhead.runner.execution import Execution, Grant
+from playhead.runner.loopthread import LoopThread, collected
+from playhead.runner.recall import Predecessor, predecessors
+from playhead.storage import open_storage
+from playhead.trust.code import load_code
+from playhead.trust.keys import DerivedKey
+from playhead.trust.payload import load
+from playhead.trust.seal import read_seal
+from playhead.trust.ticket import Ticket, check_run, read_asked, read_schedule
+
+OK, BAD_ORDER, NO_SERVER, BROKEN, NO_STORAGE, OVER = 0, 65, 69, 70, 74, 75
+
+HARD_END_SECONDS: Final = 5.0  # what a flow that does not look up gets to end, once this runner's time is over
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m playhead.runner", description="Run one flow run; started by an agent."
+    )
+    parser.add_argument("--order-fd", type=int, required=True, help="descriptor of the pipe that holds the order")
+    try:
+        order = RunnerOrder.from_pipe(parser.parse_args().order_fd)
+    except UsageError as error:
+        print(f"playhead.runner: {error}", file=sys.stderr)  # noqa: T201
+        return BAD_ORDER
+    logging.basicConfig(level=order.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return _run(order)
+    except PlayheadError as error:
+        print(f"playhead.runner: run {order.run}, epoch {order.epoch}: {error}", file=sys.stderr)  # noqa: T201
+        return _exit_code(error)
+
+
+def _run(order: RunnerOrder) -> int:
+    from playhead.client.http import HttpServer
+
+    storage = open_storage(order.storage_url)
+    if storage.id != order.storage_id:
+        raise StorageUnavailable(
+            f"storage {order.storage_id} is not reachable from here: {order.storage_url} is {storage.id}",
+            hint="start the agent with the storage that the flow was registered with",
+        )
+    key = DerivedKey.parse(order.run_key)
+    with LoopThread("playhead-link") as link, link.entered(HttpServer(order.server)) as api:
+        earlier = _earlier(order, api, link, storage)
+        sent_at = boot_time()
+        started = link.call(api.start(order.run, _start_request(order)))
+        grant = Grant(
+            run=RunId(order.run), flow=order.flow, epoch=Epoch(order.epoch), grant=order.grant,
+            scheduled_for=order.scheduled_for, key=key, storage=storage,
+        )  # fmt: skip
+        execution = Execution(grant, api, link, started, sent_at, on_broken=_end_soon)
+        execution.execute(lambda: _load(order, storage, key), earlier)
+    return OK
+
+
+def _earlier(order: RunnerOrder, api: ServerApi, link: LoopThread, storage: Storage) -> list[Predecessor]:
+    """The epochs before this one. A journal that the log knows and this storage lacks: nothing is started."""
+    if order.epoch == 1:
+        return []
+    history = link.call(collected(api.history(order.run)))
+    earlier = predecessors(RunId(order.run), history, Epoch(order.epoch))
+    for predecessor in earlier:
+        if predecessor.reported and not storage.list(predecessor.place.segments):
+            raise StorageUnavailable(
+                f"the journal {predecessor.place.folder} is not in storage {storage.id} as it is reachable from here",
+                hint="start the agent where the storage of the run's earlier epochs can be read",
+            )
+    return earlier
+
+
+def _start_request(order: RunnerOrder) -> StartRequest:
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return StartRequest(
+        epoch=order.epoch, grant=order.grant, storage=order.storage_id, python=python, key_scheme=KEY_SCHEME
+    )
+
+
+def _load(order: RunnerOrder, storage: Storage, run_key: DerivedKey) -> tuple[Flow[..., Any], dict[str, Any]]:
+    """The flow and its parameters, each verified before anything of it is loaded."""
+    flow_key = DerivedKey.parse(order.flow_key)
+    seal = read_seal(storage, order.flow, order.seal, flow_key)
+    if order.origin is ev.Origin.SCHEDULE and order.schedule_id is not None:
+        ticket: Ticket = read_schedule(storage, order.flow, order.schedule_id, order.seal, flow_key)
+    else:
+        ticket = read_asked(storage, order.run, run_key)
+    check_run(
+        ticket,
+        run=order.run,
+        flow=order.flow,
+        seal=order.seal,
+        labels=ticket.labels,  # the agent, to which the server names them, has compared them
+        due_micros=order.scheduled_for,
+    )
+    subject = load_code(seal, is_flow=lambda found: isinstance(found, Flow))
+    if not isinstance(subject, Flow):
+        raise FlowLoadError(f"what was sealed as flow {order.flow} is a {type(subject).__name__}, not a flow")
+    return subject, load(ticket.parameters)
+
+
+def _end_soon(error: PlayheadError) -> None:
+    """Another runner may be at work: end, even if the flow's own thread does not look up."""
+
+    def end() -> None:
+        time.sleep(HARD_END_SECONDS)
+        sys.stderr.write(f"playhead.runner: {error}\n")
+        sys.stderr.flush()
+        os._exit(_exit_code(error))
+
+    threading.Thread(target=end, name="playhead-end", daemon=True).start()
+
+
+def _exit_code(error: PlayheadError) -> int:
+    match error:
+        case RunnerEnded():
+            return OVER
+        case ServerUnreachable():
+            return NO_SERVER
+        case StorageError() | TrustError():
+            return NO_STORAGE
+        case _:
+            return BROKEN
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads whose call cannot be stopped, and a user's own, must not hold the process
