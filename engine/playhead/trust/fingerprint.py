@@ -55,12 +55,7 @@ def opaque_parts(value: object) -> tuple[str, ...]:
 
 def describe(value: object) -> str:
     """One line for "had input A, now B": the value's repr, shortened; its type where that says more. Never raises."""
-    if type(value).__repr__ is object.__repr__:
-        return f"<{type(value).__qualname__}>"
-    try:
-        text = " ".join(_SHORT.repr(value).split())
-    except Exception:  # noqa: BLE001 — a broken __repr__ must not hide the divergence
-        return f"<{type(value).__qualname__}>"
+    text = " ".join(_SHORT.repr(value).split())
     return text if len(text) <= MAX_DESCRIBED else f"{text[: MAX_DESCRIBED - 1]}…"
 
 
@@ -173,14 +168,27 @@ def _bytes(value: bytes | bytearray) -> bytes:
     return bytes(value)
 
 
-def _short() -> reprlib.Repr:
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = 60
-    return short
+class _Short(reprlib.Repr):
+    """Without addresses, which differ in each process, and without what a broken __repr__ raises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 60
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if type(x).__repr__ is not object.__repr__:
+            try:
+                return self._shortened(repr(x))
+            except Exception:  # noqa: BLE001, S110 — a broken __repr__ must not hide the divergence
+                pass
+        return f"<{type(x).__qualname__}>"
+
+    def _shortened(self, text: str) -> str:
+        return text if len(text) <= self.maxother else f"{text[: self.maxother - 1]}…"
 
 
 _OPAQUE: Final = b"?"
-_SHORT = _short()
+_SHORT = _Short()
 
 # By exact type: a subclass of str, int or datetime may hold more than its base shows.
 _LEAVES: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {

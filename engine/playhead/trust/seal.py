@@ -39,7 +39,7 @@ class FileCode(Signed):
 
     kind: Literal["file"] = "file"
     source: bytes
-    stem: Annotated[str, Field(pattern=r"^[^/\0]{1,255}$")]  # of the file's name: "census" for census.py
+    stem: Annotated[str, Field(pattern=r"^[^/]{1,255}$")]  # of the file's name: "census" for census.py
     qualname: str
 
 
