@@ -34,20 +34,27 @@ async def whole(log: EventStore) -> list[Recorded]:
     return list((await log.read_all(after=Position(0), limit=1_000_000)).events)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "popo", "bridge"])
 async def test_concurrent_writers_nothing_missed_nothing_twice(
     kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    url = "memory:" if kind == "memory" else url_for(tmp_path_factory.mktemp("log") / "log.db")
+    folder = tmp_path_factory.mktemp("log")
+    url = {
+        "memory": "memory:",
+        "sqlite": url_for(folder / "log.db"),
+        "popo": "eventsourcing:eventsourcing.popo",
+        "bridge": f"eventsourcing:eventsourcing.sqlite?SQLITE_DBNAME={folder}/bridge.db",
+    }[kind]
 
     async def writer(log: Log, number: int) -> None:
         for count in (1, 2, 3, 1, 2):
             await log.append(new(f"default/run/{number}", count))
 
     async with Log.open(url) as log:
-        followers = [asyncio.create_task(follow(log, after=0, until=20 * 9)) for _ in range(5)]
+        until = await log.head() + 20 * 9  # the bridge has an event of its own
+        followers = [asyncio.create_task(follow(log, after=0, until=until)) for _ in range(5)]
         await asyncio.gather(*(writer(log, number) for number in range(20)))
-        late = await follow(log, after=0, until=20 * 9)
+        late = await follow(log, after=0, until=until)
         expected = await whole(log)
         assert len(expected) == 20 * 9
         for events in [*await asyncio.gather(*followers), late]:
