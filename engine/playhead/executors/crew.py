@@ -114,24 +114,20 @@ class Crew(ABC):
         """Give the call to a thread. The lock is held."""
         if self._idle:
             self._idle -= 1
-            self._inbox.put(call)
-            return
-        name = f"{self._name}-{self._members + 1}"
-        threading.Thread(target=self._work, args=(call,), name=name, daemon=True).start()
-        self._members += 1
+        else:
+            threading.Thread(target=self._work, name=f"{self._name}-{self._members + 1}", daemon=True).start()
+            self._members += 1
+        self._inbox.put(call)
 
-    def _work(self, call: Call) -> None:
+    def _work(self) -> None:
         """A thread's life."""
         lane = self._open_lane()
-        while True:
+        while (call := self._inbox.get()) is not None:
             lane.run(call)
-            if not self._give_back(call):
-                return  # this thread was written off with its call
+            stays = self._give_back(call)
             del call  # an idle thread must not keep a result alive
-            received = self._inbox.get()
-            if received is None:
-                break
-            call = received
+            if not stays:
+                return  # this thread was written off with its call
         lane.close()
         self._leave()
 

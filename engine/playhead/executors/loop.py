@@ -79,13 +79,15 @@ async def _run_coroutine(call: Call) -> None:
     """Run the coroutine to its end. Its task never raises: SystemExit and KeyboardInterrupt would end the loop."""
     if call.ended:
         return
+    args, kwargs = call.take_arguments()
     try:
-        args, kwargs = call.take_arguments()
         value = await call.fn(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 — whatever the call raises is its outcome
         call.fail(without_our_frame(error))
     else:
         call.succeed(value)
+    finally:
+        del call, args, kwargs  # the exception's frames lead back to this one: it must not close a circle
 
 
 def without_our_frame(error: BaseException) -> BaseException:

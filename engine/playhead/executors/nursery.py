@@ -42,6 +42,7 @@ def main() -> None:
 
 class Nursery:
     def __init__(self, requests: socket.socket, *, forks: bool) -> None:
+        requests.set_inheritable(False)  # it was, to reach us
         self._requests = requests
         self._forks = forks
         self._numbers: dict[int, int] = {}  # process id -> number; only those that are not reaped

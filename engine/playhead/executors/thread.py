@@ -99,13 +99,16 @@ class ThreadLane:
         if call.ended:
             return
         self._deadlines.watch(call)
+        args, kwargs = call.take_arguments()
         try:
-            args, kwargs = call.take_arguments()
             value = Context().run(call.fn, *args, **kwargs)  # an empty context: nothing seeps from call to call
         except BaseException as error:  # noqa: BLE001 — whatever the call raises is its outcome
             call.fail(without_our_frame(error))
         else:
             call.succeed(value)
+            del value
+        finally:
+            del call, args, kwargs  # the exception's frames lead back to this one: it must not close a circle
 
     def close(self) -> None:
         """It holds nothing."""

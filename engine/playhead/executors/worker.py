@@ -53,7 +53,7 @@ def serve(calls: socket.socket, lifeline: int) -> None:
     """Compute calls until the parent closes its end."""
     signal.signal(signal.SIGINT, _leave_it_to_the_parent)
     threading.Thread(target=_end_with_parent, args=(lifeline,), name="lifeline", daemon=True).start()
-    with asyncio.Runner() as loop:  # one for all calls, made by the first that needs it
+    with contextlib.closing(asyncio.Runner()) as loop:  # one for all calls, made by the first that needs it
         send(calls, Frame(READY))
         while (frame := receive(calls)) is not None:
             answer = _answer(frame, loop)
