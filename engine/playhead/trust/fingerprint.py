@@ -176,7 +176,8 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = 60
 
     def repr_instance(self, x: Any, level: int) -> str:
-        if type(x).__repr__ is not object.__repr__:
+        own: object = type(x).__repr__
+        if own is not object.__repr__:
             try:
                 return self._shortened(repr(x))
             except Exception:  # noqa: BLE001, S110 — a broken __repr__ must not hide the divergence
