@@ -47,9 +47,9 @@ def load_code(seal: Seal, *, is_flow: Callable[[object], bool] = callable) -> An
     """
     match seal.code:
         case ModuleCode(module=module, qualname=qualname):
-            return _named_in(_imported(module), module, qualname, is_flow)
+            return named_in(load_module(module), module, qualname, is_flow)
         case FileCode(stem=stem, qualname=qualname):
-            return _named_in(load_file(seal.code), f"{stem}.py", qualname, is_flow)
+            return named_in(load_file(seal.code), f"{stem}.py", qualname, is_flow)
         case ValueCode(pickled=pickled, python=python):
             return _by_value(seal.flow, pickled, python)
         case _:
@@ -77,10 +77,44 @@ def load_file(code: FileCode) -> ModuleType:
         return module
 
 
+def load_module(module: str) -> ModuleType:
+    """The installed module of that name. FlowLoadError: it is not installed here, or does not run to its end."""
+    with _told_as(f"module {module}"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise FlowLoadError(
+                f"the flow's module {module!r} is not installed here",
+                hint="a flow sealed by module runs only where it can be imported: install it there, or seal the flow by file",
+            ) from error
+
+
+def named_in(module: ModuleType, where: str, qualname: str, is_flow: Callable[[object], bool]) -> Any:
+    """What the module has under that name. FlowLoadError: nothing; it lists what there is."""
+    found: Any = module
+    for name in qualname.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            names = sorted(name for name, value in vars(module).items() if name[0] != "_" and is_flow(value))
+            there = f"the flows there: {', '.join(names)}" if names else "there is no flow in it at all"
+            raise FlowLoadError(f"{where} has no flow {qualname!r}", hint=there) from None
+    return found
+
+
 def module_name(code: FileCode) -> str:
     """The name that the file's module has wherever it is loaded."""
     readable = re.sub(r"\W", "_", code.stem)
     return f"{SEALED_MODULES}{readable}_{hashlib.sha256(code.source).hexdigest()[:12]}"
+
+
+def sealed_code(module: str) -> FileCode | None:
+    """The file that the loaded module of that name was made of; None if it was not made of a sealed file."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    loader = getattr(spec, "loader", None)
+    return loader.code if isinstance(loader, _SealedLoader) else None
 
 
 def file_code(path: Path, qualname: str) -> FileCode:
@@ -114,29 +148,16 @@ class _SealedLoader(InspectLoader):
     """Gives the import system, tracebacks and `inspect` the source that was sealed."""
 
     def __init__(self, code: FileCode) -> None:
-        self._code = code
+        self.code = code
         self.filename = f"<sealed {code.stem}.py {hashlib.sha256(code.source).hexdigest()[:12]}>"
 
     def get_source(self, fullname: str) -> str:
-        return importlib.util.decode_source(self._code.source)
+        return importlib.util.decode_source(self.code.source)
 
     def get_code(self, fullname: str) -> CodeType:
         source = self.get_source(fullname)
         linecache.cache[self.filename] = (len(source), None, source.splitlines(keepends=True), self.filename)
         return compile(source, self.filename, "exec", dont_inherit=True)
-
-
-def _imported(module: str) -> ModuleType:
-    with _told_as(f"module {module}"):
-        try:
-            return importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise
-            raise FlowLoadError(
-                f"the flow's module {module!r} is not installed here",
-                hint="a flow sealed by module runs only where it can be imported: install it there, or seal the flow by file",
-            ) from error
 
 
 def _by_value(flow: str, pickled: bytes, python: str) -> Any:
@@ -149,18 +170,6 @@ def _by_value(flow: str, pickled: bytes, python: str) -> Any:
         return load(pickled)
     except UnloadableOutcome as error:
         raise FlowLoadError(f"flow {flow} does not load: {error.message}", hint=error.hint) from error
-
-
-def _named_in(module: ModuleType, where: str, qualname: str, is_flow: Callable[[object], bool]) -> Any:
-    found: Any = module
-    for name in qualname.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            names = sorted(name for name, value in vars(module).items() if name[0] != "_" and is_flow(value))
-            there = f"the flows there: {', '.join(names)}" if names else "there is no flow in it at all"
-            raise FlowLoadError(f"{where} has no flow {qualname!r}", hint=there) from None
-    return found
 
 
 @contextlib.contextmanager
