@@ -18,6 +18,7 @@ from playhead.agent.folder import ProcessRecord, keep_within_bounds
 from playhead.agent.infrastructure import Exit, LostSight
 from playhead.agent.processes import ChildProcess, ProcessInfrastructure
 from playhead.errors import LaunchFailed
+from playhead.runner.bootstrap import RunnerOrder
 from playhead.testing.gates import Gate
 from tests.agent.stand_ins import an_order, stand_in
 
@@ -240,7 +241,11 @@ async def test_a_folder_without_a_record_held_no_runner(tmp_path: Path) -> None:
 
 async def test_a_runner_whose_agent_dies_before_the_order_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the runner sees it: the pipe ends before an order came."""
-    monkeypatch.setattr(type(ORDER), "to_pipe", lambda self, fd: None)
+
+    def says_nothing(self: RunnerOrder, fd: int) -> None:
+        del self, fd
+
+    monkeypatch.setattr(RunnerOrder, "to_pipe", says_nothing)
     launched = await processes(tmp_path, "sys.exit(1)").launch(ORDER)
     assert await launched.wait() == Exit(exit_code=99)
 

@@ -120,6 +120,11 @@ class Agent:
                 held[custody.run] = max(custody.epoch, held.get(custody.run, 0))
         return held
 
+    async def rejoin(self) -> None:
+        if not self._drain_asked.is_set():
+            _log.warning("the server takes this agent for gone; joining again")
+            await self._join()
+
     # --- its tasks -------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, tasks: TaskGroup) -> None:
@@ -161,10 +166,8 @@ class Agent:
             await anyio.sleep(self._pace.beat_seconds)
             try:
                 await self._api.agent_beat(self.name)
-            except (NotFound, Refused) as error:
-                if not self._drain_asked.is_set():
-                    _log.warning("the server does not know this agent any more (%s); joining again", error.message)
-                    await self._join()
+            except (NotFound, Refused):
+                await self.rejoin()
             except PlayheadError as error:
                 if not passing(error):
                     raise

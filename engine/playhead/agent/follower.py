@@ -31,7 +31,13 @@ _RUN_ID: Final = re.compile(RUN_ID_PATTERN)
 _READY: Final = {ev.RunReady.TYPE, ev.RunReleased.TYPE, ev.RunLost.TYPE}
 _TAKEN_BACK: Final = {ev.RunReleased.TYPE, ev.RunLost.TYPE}
 _ENDED: Final = {ev.RunSucceeded.TYPE, ev.RunFailed.TYPE, ev.RunCancelled.TYPE, ev.RunCrashed.TYPE}
-_TYPES: Final = (*sorted(_READY | _ENDED), ev.RunScheduled.TYPE, ev.RunClaimed.TYPE, ev.AgentDraining.TYPE)
+_TYPES: Final = (
+    *sorted(_READY | _ENDED),
+    ev.RunScheduled.TYPE,
+    ev.RunClaimed.TYPE,
+    ev.AgentDraining.TYPE,
+    ev.AgentLeft.TYPE,
+)
 _LIVE: Final = (RunStatus.CLAIMED, RunStatus.RUNNING, RunStatus.CANCELLING)
 
 _log = logging.getLogger("playhead.agent")
@@ -51,6 +57,10 @@ class Follows(Protocol):
         ...
 
     def drain(self) -> None: ...
+
+    async def rejoin(self) -> None:
+        """The server takes the agent for gone."""
+        ...
 
 
 class Follower:
@@ -95,6 +105,9 @@ class Follower:
         for event in events:
             if event.type == ev.AgentDraining.TYPE:
                 self._told.drain()
+                continue
+            if event.type == ev.AgentLeft.TYPE:
+                await self._told.rejoin()
                 continue
             run = event.stream.removeprefix(_RUNS)
             if not _RUN_ID.match(run):
