@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from playhead.core.names import check_name
 from playhead.errors import BadParameter, MisusedCall, UsageError
@@ -41,7 +41,9 @@ class Flow(Generic[P, R_co]):
         if not callable(fn):
             raise UsageError(f"@flow needs a function, not {fn!r}")
         if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-            raise UsageError(f"{fn.__qualname__} is a generator: a flow returns its value once", hint="return a list instead")
+            raise UsageError(
+                f"{fn.__qualname__} is a generator: a flow returns its value once", hint="return a list instead"
+            )
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = check_name("flow", name or fn.__name__.strip("<>"))
@@ -56,12 +58,12 @@ class Flow(Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         session = session_or_none()
         if session is not None:
-            return self._inline(session, args, kwargs)
+            return cast("R_co", self._inline(session, args, kwargs))
         from playhead.embedded import call_embedded, run_embedded  # only a program that runs flows pays for the engine
 
         bound = self.bind(*args, **kwargs)
-        result = call_embedded(self, bound) if self.is_async else run_embedded(self, bound)
-        return result  # type: ignore[no-any-return]  # R, or the coroutine of it for an async flow
+        result: Any = call_embedded(self, bound) if self.is_async else run_embedded(self, bound)
+        return cast("R_co", result)  # for an async flow, the coroutine of it
 
     @overload
     def run(self: Flow[P, Coroutine[Any, Any, A]], *args: P.args, **kwargs: P.kwargs) -> A: ...
@@ -70,7 +72,9 @@ class Flow(Generic[P, R_co]):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run here, block until the end, and give the result. Raises FlowRunFailed, FlowRunCancelled or FlowRunCrashed."""
         if session_or_none() is not None:
-            raise MisusedCall(f"{self.name}.run() inside a flow", hint=f"call it: {self.name}(...); its tasks become part of this run")
+            raise MisusedCall(
+                f"{self.name}.run() inside a flow", hint=f"call it: {self.name}(...); its tasks become part of this run"
+            )
         from playhead.embedded import run_embedded
 
         return run_embedded(self, self.bind(*args, **kwargs))

@@ -20,13 +20,17 @@ R = TypeVar("R")
 
 
 class TaskFuture(asyncio.Future[R], Generic[R]):
-    """The outcome of a task run, now or later. Pass it to other tasks, await it, or, in a flow that is not async, ask `.result()`."""
+    """The outcome of a task run, now or later. Pass it to other tasks, await it, or, in a flow that is not async, ask `.result()`.
+
+    Cancelling it, as asyncio's helpers do, ends the waiting; the task itself goes on.
+    """
 
     def __init__(self, session: Session, key: TaskKey, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._session = session
         self.key = key
         self.looked_at = False  # whether anything would notice a failure
+        self._waiters: list[asyncio.Future[None]] = []
 
     def result(self) -> R:
         """The task's result, or its exception. Waits in a flow that is not async; in an async flow, `await` it instead."""
@@ -48,15 +52,27 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self.looked_at = True
         if not self.done():
             self._refuse_foreign()
-        return super().__await__()
+            waiter = self.get_loop().create_future()
+            self._waiters.append(waiter)
+            yield from waiter  # cancelling whoever waits here cancels this waiter, and not the future that others wait for
+        return super().result()
 
     def add_done_callback(self, fn: Callable[..., Any], /, *, context: Context | None = None) -> None:
         self.looked_at = True
         super().add_done_callback(fn, context=context)
 
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Waiting for a task ends, the task goes on: cancelling a run is `playhead cancel`. So this does nothing."""
-        return False
+    def set_result(self, result: R, /) -> None:
+        super().set_result(result)
+        self._release()
+
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        super().set_exception(exception)
+        self._release()
+
+    def _release(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _refuse_foreign(self) -> None:
         if session_var.get() is not self._session:

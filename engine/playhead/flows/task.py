@@ -179,7 +179,11 @@ def _importable(subject: Task[..., Any]) -> bool:
     import cloudpickle  # only where something is pickled: it is not cheap to import
 
     module = sys.modules.get(subject.fn.__module__)
-    if module is None or module.__name__ == "__main__" or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+    if (
+        module is None
+        or module.__name__ == "__main__"
+        or module.__name__ in cloudpickle.list_registry_pickle_by_value()
+    ):
         return False
     found: Any = module
     for part in subject.fn.__qualname__.split("."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
@@ -68,13 +69,16 @@ class Call:
     __slots__ = (
         "args",
         "attempt",
+        "delivered",
         "dependents",
         "ending",
         "execution",
+        "failure",
         "future",
         "in_executor",
         "key",
         "kwargs",
+        "landed",
         "losses",
         "needed",
         "needs",
@@ -103,6 +107,11 @@ class Call:
         self.ending: Ending | None = None
         self.recorded = False  # an earlier epoch recorded the ending
         self.resting_until: int | None = None
+        self.delivered = False
+        self.failure: BaseException | None = None  # as the flow got it
+        self.landed: asyncio.Future[None] | None = (
+            None  # for whoever waits for the delivery, whatever became of the future
+        )
 
     @property
     def succeeded(self) -> bool:
@@ -111,9 +120,12 @@ class Call:
     def deliver(self) -> None:
         """Complete the future with what reads back. Flow's thread only."""
         assert self.ending is not None
-        if self.future.done():
-            return
-        if self.ending.status is TaskStatus.SUCCEEDED:
+        self.delivered = True
+        if self.landed is not None and not self.landed.done():
+            self.landed.set_result(None)
+        if self.ending.status is not TaskStatus.SUCCEEDED:
+            self._fail(self.ending.error(self.key))
+        elif not self.future.done():
             try:
                 value = self.ending.value(self.key)
             except StorageError:
@@ -122,8 +134,6 @@ class Call:
                 self._fail(error)
             else:
                 self.future.set_result(value)
-            return
-        self._fail(self.ending.error(self.key))
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, StopIteration | KeyboardInterrupt | SystemExit):
@@ -131,5 +141,7 @@ class Call:
             wrapped = UnloadableOutcome(f"task {self.key} ended by {type(error).__name__}: {error}", task_key=self.key)
             wrapped.__cause__ = error
             error = wrapped
-        self.future.set_exception(error)
-        self.future._log_traceback = False  # type: ignore[attr-defined]  # unseen failures are the session's to report
+        self.failure = error
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future._log_traceback = False  # unseen failures are the session's to report

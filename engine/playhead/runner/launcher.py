@@ -29,6 +29,7 @@ from playhead.errors import (
     InfrastructureLost,
     PlayheadError,
     TaskLost,
+    TaskTimedOut,
     UpstreamFailed,
 )
 from playhead.flows.context import CurrentRun
@@ -297,8 +298,11 @@ class Launcher:
         if isinstance(error, InfrastructureLost):
             self._lost(call, execution, error)
         elif error is not None:
-            begun = self._answered(call, execution, pf.failure_of(error))
-            if begun:
+            if isinstance(error, TaskTimedOut):
+                error = TaskTimedOut(
+                    f"task {call.key} ran longer than its timeout of {call.task.timeout}", task_key=call.key
+                )
+            if self._answered(call, execution, pf.failure_of(error)):
                 self._means.upkeep.kick()
         elif not self._means.executor.shares_memory:
             performed: pf.Performed = future.result()

@@ -184,7 +184,7 @@ class FlowSession:
         if isinstance(value, TaskFutures):
             return value, value.key
         if isinstance(value, TaskFuture):
-            self._pump_until(value)
+            self._pump_until(value.done)
             return list(value.result()), None
         return list(value), None
 
@@ -251,7 +251,7 @@ class FlowSession:
     def sleep_blocking(self, delay: timedelta) -> None:
         if self.is_async:
             raise MisusedCall("sleep_blocking() would block this async flow", hint="await playhead.sleep(...)")
-        self._pump_until(self._timer("sleep", delay).fired)
+        self._pump_until(self._timer("sleep", delay).fired.done)
 
     def timeout(self, delay: timedelta) -> AbstractAsyncContextManager[None]:
         return self._timeout(delay)
@@ -325,11 +325,11 @@ class FlowSession:
                 f"the future of task {future.key} is not done, and .result() would block this async flow",
                 hint=f"await the future of {future.key}",
             )
-        self._pump_until(future)
+        self._pump_until(future.done)
 
-    def _pump_until(self, future: asyncio.Future[Any]) -> None:
-        """Deliver, in the flow's thread, until this one is done."""
-        while not future.done():
+    def _pump_until(self, done: Callable[[], bool]) -> None:
+        """Deliver, in the flow's thread, until then."""
+        while not done():
             if self.inbox.deliver_one():
                 continue
             if self.inbox.catching_up and not self.identity.has_foreign:
@@ -339,20 +339,27 @@ class FlowSession:
     async def drain(self) -> None:
         """Until everything that was asked for has ended and was delivered; for async flows."""
         for call in self.launcher.all_calls():
-            if not call.future.done():
-                await asyncio.wait([call.future])
+            if not call.delivered:
+                call.landed = self._loop.create_future()
+                await call.landed
+        self._refuse_leftovers()
 
     def drain_blocking(self) -> None:
         for call in self.launcher.all_calls():
-            self._pump_until(call.future)
+            self._pump_until(lambda: call.delivered)  # noqa: B023  # called before the next turn of the loop
+        self._refuse_leftovers()
+
+    def _refuse_leftovers(self) -> None:
+        """The flow has asked for all that it wants: what is recorded beyond that, it wanted once."""
+        while self.inbox.catching_up:
+            if not self.inbox.deliver_one():
+                self.inbox.refuse_divergence()
 
     def unseen_failure(self) -> tuple[TaskKey, BaseException] | None:
         """The first failed task that neither the flow nor another task looked at, and its failure."""
         for call in self.launcher.all_calls():
-            if not call.future.looked_at and call.future.done():
-                error = asyncio.Future.exception(call.future)
-                if error is not None:
-                    return call.key, error
+            if call.failure is not None and not call.future.looked_at:
+                return call.key, call.failure
         return None
 
     def failed_task(self, error: BaseException) -> TaskKey | None:
@@ -363,7 +370,7 @@ class FlowSession:
             chain.append(at)
             at = at.__cause__ or at.__context__
         for call in self.launcher.all_calls():
-            if call.future.done() and any(asyncio.Future.exception(call.future) is each for each in chain):
+            if call.failure is not None and any(call.failure is each for each in chain):
                 return call.key
         return None
 
