@@ -22,7 +22,7 @@ from playhead.ports.store import Recorded
 MAX_CANDIDATES: Final = 5  # runs listed where a prefix fits several
 
 _ENDS: Final = tuple(cls.TYPE for cls in (ev.RunSucceeded, ev.RunFailed, ev.RunCancelled, ev.RunCrashed))
-_NEWEST: Final = re.compile(rf"^(?P<flow>{NAME_PATTERN.strip('^$')})?@(?P<which>last|last-failed)$")
+_NEWEST: Final = re.compile(rf"(?P<flow>{NAME_PATTERN.strip('^$')})?@(?P<which>last|last-failed)")
 _SELECTED: Final[dict[str, tuple[RunStatus, ...]]] = {
     "last": (),
     "last-failed": (RunStatus.FAILED, RunStatus.CRASHED),
@@ -98,7 +98,7 @@ class Client:
 
         A whole id is not looked up. Raises NotFound, and UsageError where several runs fit or the text has no such form.
         """
-        newest = _NEWEST.match(text)
+        newest = _NEWEST.fullmatch(text)
         if newest is not None:
             return await self._newest(text, newest["flow"], _SELECTED[newest["which"]])
         prefix = text.lower()

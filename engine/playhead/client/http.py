@@ -98,6 +98,8 @@ class HttpServer(port.ServerApi):
                         for event in map(_event_of, lines.feed(chunk)):
                             yield event
                             seen = event.version
+                if lines.rest:
+                    raise _misunderstood("history")
                 return
             except ServerUnreachable:
                 failures += 1

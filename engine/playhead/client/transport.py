@@ -6,6 +6,7 @@ Knows no method of the port. Whatever goes wrong below HTTP is `ServerUnreachabl
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,7 @@ MAX_CONNECTIONS: Final = 100  # to one server from one process
 IDLE_SECONDS: Final = 30.0  # a connection is kept; the server keeps it longer
 READ_BYTES: Final = 256 * 1024  # buffered of one answer before the server is made to wait
 MAX_PIECE_BYTES: Final = 64 * 1024 * 1024  # of a stream: a page of 1,000 events with 60 KB each
+LARGE_BODY_BYTES: Final = 256 * 1024
 GATEWAY: Final = frozenset({502, 503, 504})  # a proxy's word that nobody is behind it now
 
 
@@ -115,7 +117,7 @@ class Transport:
             method,
             f"{self._base}/api{path}",
             params=query or None,
-            data=body,
+            data=_payload(body),
             headers=_JSON if body else None,
             timeout=limits,
             allow_redirects=False,
@@ -150,13 +152,22 @@ def error_of(answer: bytes, *, status: int) -> PlayheadError | None:
     return error_from_wire(cast("dict[str, object]", carried), status=status) if isinstance(carried, dict) else None
 
 
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body is written in pieces, so that the loop is not held up by all of it at once."""
+    return io.BytesIO(body) if body and len(body) > LARGE_BODY_BYTES else body or None
+
+
 class Splitter:
-    """Cuts a stream into the pieces that stand before each separator. What follows the last one was cut short, and is left out."""
+    """Cuts a stream into the pieces that stand before each separator. `rest` is what follows the last one."""
 
     def __init__(self, separator: bytes) -> None:
         self._separator = separator
         self._buffer = bytearray()
         self._searched = 0
+
+    @property
+    def rest(self) -> bytes:
+        return bytes(self._buffer)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The pieces that the chunk completes. Raises ServerError where one has grown beyond any page."""

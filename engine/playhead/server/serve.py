@@ -24,12 +24,11 @@ from playhead.errors import UsageError
 from playhead.server.streams import Streams
 
 DEFAULT_PORT: Final = 4317
+MAX_PORT: Final = 65_535
 GRACE_SECONDS: Final = 5.0  # for open requests at the end; the longest lawful one waits 5 s for a read model
 KEEP_ALIVE_SECONDS: Final = 75  # longer than our client keeps an idle connection, so that none closes under a request
 BACKLOG: Final = 1_024  # connections not yet accepted: a whole fleet that comes back at once
-DEAD_PEER_MILLIS: Final = (
-    30_000  # unacknowledged bytes mean a peer that is gone; the kernel alone would wait 15 minutes
-)
+DEAD_PEER_MILLIS: Final = 30_000  # unacknowledged bytes: the peer is gone; the kernel alone would wait 15 minutes
 TICK_SECONDS: Final = 1.0  # uvicorn renews its Date header
 
 
@@ -47,7 +46,20 @@ async def serve(
     At the end open event streams are closed, and open requests get `grace_seconds`. Raises UsageError where the address
     cannot be had.
     """
-    listener, url = _bind_unix(uds) if uds is not None else _bind(host, port)
+    listener, url = bind_unix(uds) if uds is not None else _bind(host, port)
+    try:
+        async with serve_on(listener, app, grace_seconds=grace_seconds):
+            yield url
+    finally:
+        if uds is not None:
+            uds.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def serve_on(
+    listener: socket.socket, app: FastAPI, *, grace_seconds: float = GRACE_SECONDS
+) -> AsyncGenerator[None]:
+    """As `serve`, on a socket that listens already; closes it at the end."""
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -62,30 +74,39 @@ async def serve(
         timeout_graceful_shutdown=math.ceil(grace_seconds),
         backlog=BACKLOG,
     )
-    server = _Server(config)
+    server = _Server(config, listener)
     streams: Streams = app.state.streams
+    failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
+            tasks.start_soon(server.run_shielded)
             await server.ready.wait()
             try:
-                yield url
+                yield
+            except Exception as error:  # noqa: BLE001 — raised again below: a task group would wrap it in a group
+                failure = error
             finally:
                 streams.close()
                 server.stop()
     finally:
         listener.close()
-        if uds is not None:
-            uds.unlink(missing_ok=True)
+    if failure is not None:
+        raise failure
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, told to stop by a call and not by a signal."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
+        self._listener = listener
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
+
+    async def run_shielded(self) -> None:
+        """Ends by `stop` only: a cancelled caller must not leave connections behind. The grace bounds it."""
+        with anyio.CancelScope(shield=True):
+            await self.serve([self._listener])
 
     def stop(self) -> None:
         self.should_exit = True
@@ -113,15 +134,16 @@ class _Server(uvicorn.Server):
 
 
 def _bind(host: str, port: int) -> tuple[socket.socket, str]:
+    if not 0 <= port <= MAX_PORT:
+        raise UsageError(f"{port} is not a port", hint=f"choose one up to {MAX_PORT}, or 0 for any free one")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError, OverflowError) as error:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
         raise UsageError(
             f"{host!r}, port {port}, is not an address to listen on: {error}",
             hint="use 127.0.0.1 for this machine only, or 0.0.0.0 for all of its addresses",
         ) from error
+    family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -142,7 +164,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _bind_unix(path: Path) -> tuple[socket.socket, str]:
+def bind_unix(path: Path) -> tuple[socket.socket, str]:
     """A socket file that only this user may open. A file that a dead server left behind is replaced."""
     path = path.absolute()
     _remove_stale(path)

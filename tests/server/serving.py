@@ -1,0 +1,47 @@
+"""A `ServerApi` served over loopback for one test, by TCP or by a unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from playhead.client.http import HttpServer
+from playhead.client.transport import Patience
+from playhead.ports.server import ServerApi
+from playhead.server.app import create_app
+from playhead.server.serve import serve
+from playhead.server.streams import StreamLimits
+
+Road = Literal["tcp", "unix"]
+
+QUICK = Patience(first_delay=0.001, most_delay=0.01)
+ONCE = Patience(tries=1, first_delay=0.001, most_delay=0.01)
+
+
+@asynccontextmanager
+async def serving(
+    api: ServerApi | Callable[[], ServerApi],
+    *,
+    road: Road = "tcp",
+    folder: Path | None = None,
+    port: int = 0,
+    limits: StreamLimits | None = None,
+) -> AsyncGenerator[str]:
+    """The URL of an app over `api`."""
+    uds = None
+    if road == "unix":
+        assert folder is not None
+        uds = folder / "s"
+    async with serve(create_app(api, limits=limits), port=port, uds=uds, grace_seconds=1.0) as url:
+        yield url
+
+
+@asynccontextmanager
+async def connected(
+    api: ServerApi, *, road: Road = "tcp", folder: Path | None = None, limits: StreamLimits | None = None
+) -> AsyncGenerator[HttpServer]:
+    """A client of an app over `api`."""
+    async with serving(api, road=road, folder=folder, limits=limits) as url, HttpServer(url, patience=QUICK) as http:
+        yield http

@@ -1,0 +1,152 @@
+"""An engine inside somebody else's program: its order of opening and closing, mounting, and that it keeps to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from fastapi import FastAPI
+
+from playhead.client.client import Client
+from playhead.client.http import HttpServer
+from playhead.engine import Engine
+from playhead.errors import NotFound, ServerError, UsageError
+from playhead.ports.server import ServerApi
+from playhead.server.serve import serve
+from playhead.server.streams import StreamLimits, Streams
+from tests.server.scripted import REGISTERED, RUN
+
+
+def sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder}/log.db"
+
+
+async def test_an_engine_has_a_client_without_http(tmp_path: Path) -> None:
+    async with Engine(sqlite(tmp_path)) as engine:
+        await engine.api.register_flow(REGISTERED)
+        assert [flow.flow for flow in await engine.client.flows()] == ["crawl"]
+    async with Engine(sqlite(tmp_path), home=tmp_path / "home") as engine:
+        assert [flow.flow for flow in await engine.client.flows()] == ["crawl"]
+
+
+async def test_it_lives_in_somebody_elses_app() -> None:
+    engine = Engine("memory:")
+    app = FastAPI(lifespan=engine.lifespan)
+    app.mount("/playhead", engine.asgi())
+
+    async def hello() -> dict[str, Any]:
+        return {"flows": len(await engine.client.flows())}
+
+    app.add_api_route("/hello", hello)
+    async with _somebodys_server(app) as url, aiohttp.ClientSession(url) as session:
+        async with Client(f"{url}/playhead") as client:
+            await client.api.register_flow(REGISTERED)
+            assert [flow.flow for flow in await client.flows()] == ["crawl"]
+            with pytest.raises(NotFound):
+                await client.run(RUN)
+            async with client.events() as pages:
+                assert (await anext(pages)).events[0].type == "flow.registered"
+        async with session.get("/hello") as response:
+            assert orjson.loads(await response.read()) == {"flows": 1}
+        async with session.get("/api/info") as response:
+            assert response.status == 404
+        async with session.get("/playhead/openapi.json") as response:
+            assert "/api/runs/{run}/report" in orjson.loads(await response.read())["paths"]
+
+
+async def test_an_app_of_an_engine_that_does_not_run_says_so() -> None:
+    engine = Engine("memory:")
+    async with serve(engine.asgi(), port=0) as url, HttpServer(url) as http:
+        with pytest.raises(ServerError, match="not running"):
+            await http.info()
+        async with engine:
+            assert (await http.info()).position == 0
+        with pytest.raises(ServerError, match="not running"):
+            await http.info()
+    with pytest.raises(ServerError, match="not running"):
+        _ = engine.client
+
+
+async def test_it_serves_while_asked_to() -> None:
+    async with Engine("memory:") as engine:
+        async with engine.serve(port=0) as url, Client(url) as client:
+            await client.api.register_flow(REGISTERED)
+        assert len(await engine.client.flows()) == 1
+
+
+async def test_an_agent_gets_the_api_and_an_address_that_works_and_ends_first(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Agent:
+        @asynccontextmanager
+        async def attach(self, api: ServerApi, url: str | None) -> AsyncGenerator[object]:
+            assert url is not None
+            async with HttpServer(url) as http:
+                told.append(url)
+                assert (await http.info()).log_id == (await api.info()).log_id
+                yield self
+                told.append((await http.info()).log_id)  # the server is still there
+
+    for home in (None, tmp_path / "home", tmp_path / ("deep" * 40)):
+        async with Engine("memory:", agent=Agent(), home=home) as engine:
+            log_id = (await engine.api.info()).log_id
+        assert told[-1] == log_id
+    assert told[2] == f"unix://{tmp_path}/home/engine.sock"
+    assert not Path(told[0].removeprefix("unix://")).parent.exists()
+
+
+async def test_an_agent_that_cannot_start_closes_what_was_open(tmp_path: Path) -> None:
+    class Broken:
+        @asynccontextmanager
+        async def attach(self, api: ServerApi, url: str | None) -> AsyncGenerator[object]:
+            raise UsageError("no key")
+            yield
+
+    before = asyncio.all_tasks()
+    with pytest.raises(UsageError, match="no key"):
+        async with Engine(sqlite(tmp_path), agent=Broken()):
+            pass
+    assert asyncio.all_tasks() == before
+    async with Engine(sqlite(tmp_path)) as engine:  # the log's lock is free
+        assert (await engine.api.info()).position == 0
+
+
+async def test_an_error_in_the_block_comes_out_as_it_is_and_nothing_runs_on() -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    policy: object = asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated]  # what we promise not to set
+    before = asyncio.all_tasks()
+    with pytest.raises(ZeroDivisionError):
+        async with Engine("memory:") as engine, engine.serve(port=0):
+            assert {number: signal.getsignal(number) for number in handlers} == handlers
+            raise ZeroDivisionError
+    assert asyncio.all_tasks() == before
+    assert asyncio.get_event_loop_policy() is policy  # pyright: ignore[reportDeprecated]  # as above
+
+
+async def test_an_engine_is_entered_once() -> None:
+    async with Engine("memory:") as engine:
+        with pytest.raises(UsageError, match="running already"):
+            await engine.__aenter__()
+
+
+def test_the_web_server_is_imported_only_to_serve() -> None:
+    script = "import sys, playhead.engine, playhead.client.client; print({'fastapi', 'uvicorn', 'starlette'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "set()"
+
+
+@asynccontextmanager
+async def _somebodys_server(app: FastAPI) -> AsyncGenerator[str]:
+    """The app with its lifespan, as another program would serve it; our `serve` leaves lifespans to others."""
+    app.state.streams = Streams(StreamLimits())
+    async with app.router.lifespan_context(app), serve(app, port=0) as url:
+        yield url
