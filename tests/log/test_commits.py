@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import anyio
 import pytest
 
 from playhead.core.names import Position, Version
@@ -214,6 +215,19 @@ async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
         async with Log.open(backend) as log:
             await log.append(new())
             raise KeyError("mine")
+    assert backend.closed == 1
+
+
+async def test_cancelling_the_scope_around_drains_and_closes() -> None:
+    backend = Around(MemoryBackend())
+    tasks: list[asyncio.Task[Ack]] = []
+    with anyio.CancelScope() as scope:
+        async with Log.open(backend) as log:
+            tasks = await queued(log, backend, [new(), new(), new()])
+            asyncio.get_running_loop().call_soon(backend.gate.set)
+            scope.cancel()
+            await asyncio.get_running_loop().create_future()
+    assert [ack.last for ack in await asyncio.gather(*tasks)] == [1, 2, 3]
     assert backend.closed == 1
 
 

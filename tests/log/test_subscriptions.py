@@ -117,6 +117,38 @@ async def test_what_is_kept_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
     assert 10 <= sizes[-1] <= max(sizes) < 20 + 3
 
 
+@pytest.mark.parametrize("order", ["page, whole", "commits, page", "page, commits", "whole, commits"])
+async def test_pages_that_overlap_are_taken_once(order: str) -> None:
+    """The poll may read what a commit of our own brings meanwhile, and the other way round."""
+    store, kept = MemoryBackend(), tail.Tail(Position(0))
+    committed = [(append, (await store.commit([append]))[0]) for append in (new(count=4), new(count=2))]
+    pages = {"page": 3, "whole": 10}
+    with kept.subscriber(Position(0)):
+        for step in order.split(", "):
+            if step == "commits":
+                kept.add_committed(committed)
+            else:
+                page = await store.read_all(after=Position(0), limit=pages[step])
+                kept.extend(page.events, page.scanned)
+        assert kept.scanned == 6
+        held = kept.page(kept.start, 10)
+        assert held is not None
+        assert [event.position for event in held.events] == list(range(kept.start + 1, 7))
+
+
+async def test_what_others_wrote_before_anyone_looked_is_not_read_for_the_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PAGE_EVENTS", 10)
+    records = MemoryRecords()
+    backend, other = Around(MemoryBackend(records)), MemoryBackend(records)
+    async with Log.open(backend) as log:
+        await other.commit([new(count=500)])
+        following = asyncio.create_task(follow(log, after=500, until=501))
+        await asyncio.sleep(0)
+        await log.append(new())
+        assert len(await following) == 1
+    assert backend.reads <= 2
+
+
 async def test_a_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "PAGE_EVENTS", 4)
     async with Log.open("memory:") as log:

@@ -45,7 +45,7 @@ class Tail:
         for append, outcome in committed:
             if isinstance(outcome, Conflict) or outcome.last <= scanned:
                 continue
-            dense = outcome.first == scanned + 1 and outcome.last - scanned == len(append.events)
+            dense = outcome.last - scanned == len(append.events)
             if not (self._subscribers and dense and isinstance(outcome, Appended)):
                 self.jump(max(other.last for _, other in committed if not isinstance(other, Conflict)))
                 return
