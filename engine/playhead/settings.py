@@ -130,12 +130,14 @@ def _parsed(path: Path, *, must_exist: bool) -> dict[str, object]:
             f"the settings in {path} cannot be read: {error.strerror}", hint="let this user read the file"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint='a line looks like: storage = "/data/playhead"') from error
+        raise UsageError(
+            f"{path} is not TOML: {error}", hint='a line looks like: storage = "/data/playhead"'
+        ) from error
 
 
 def _home(given: _Given | None) -> Path:
     value = DEFAULT_HOME if given is None else given.value
-    if not isinstance(value, str | os.PathLike) or not str(value):
+    if not isinstance(value, str | Path) or not str(value):
         assert given is not None
         raise UsageError(f"the setting 'home' of {given.origin} is {value!r}", hint="it is the path of a folder")
     try:

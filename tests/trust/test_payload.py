@@ -261,3 +261,14 @@ class TestFailures:
         assert len(failure.text) < MAX_TEXT + 100
         assert "left out" in failure.text
         assert failure.text.startswith("\\ud800")
+
+
+def test_a_dataclass_that_travels_by_value_keeps_its_fields(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import dataclasses\nfrom playhead.trust.payload import dump, load\n"
+        "@dataclasses.dataclass\nclass Point:\n    x: int\n"
+        "assert load(dump(Point(7))) == Point(7)\n"
+        "assert dataclasses.fields(Point)[0].default is dataclasses.MISSING\n"
+    )
+    subprocess.run([sys.executable, str(program)], check=True, timeout=30)

@@ -33,9 +33,7 @@ MAX_SHOWN: Final = 60  # characters of a value in a message
 _UNCHECKABLE = (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError)
 
 
-def check_parameters(
-    flow: Flow[..., Any], given: Mapping[str, object], *, from_text: bool = False
-) -> dict[str, Any]:
+def check_parameters(flow: Flow[..., Any], given: Mapping[str, object], *, from_text: bool = False) -> dict[str, Any]:
     """The values of all of the flow's parameters, converted to their annotations, defaults filled in.
 
     `from_text`: each value given is a str, read as JSON where it fits so, else taken as it is. BadParameter: an unknown or
@@ -86,19 +84,14 @@ def shown(value: object) -> str:
     return f"{_REPR.repr(value)} ({type(value).__name__})"
 
 
-def _checked(
-    where: str, parameter: inspect.Parameter, annotation: Any, value: object, *, from_text: bool
-) -> Any:
-    if not from_text and value is parameter.default:
-        return value  # what the flow's author took for good is: `limit: int = None`
+def _checked(where: str, parameter: inspect.Parameter, annotation: Any, value: object, *, from_text: bool) -> Any:
     adapter = _adapter(annotation) if annotation is not None else None
     try:
-        if not from_text:
-            return value if adapter is None else _validated(adapter, value)
-        text = str(value)
-        return text_or_json(text) if adapter is None else _read(adapter, text)
+        if from_text:
+            return _read(adapter, parameter, str(value))
+        return _converted(adapter, parameter, value)
     except ValidationError as error:
-        _refuse_value(where, annotation, value, error)
+        _refuse_value(where, parameter, value, error)
     except Exception as error:  # an annotation may carry validators of the user's, which may raise anything
         raise BadParameter(
             f"{where}: checking {shown(value)} raised {type(error).__name__}: {error}",
@@ -106,41 +99,37 @@ def _checked(
         ) from error
 
 
-def _read(adapter: TypeAdapter[Any], text: str) -> Any:
+def _read(adapter: TypeAdapter[Any] | None, parameter: inspect.Parameter, text: str) -> Any:
     """The text as JSON if that fits, else as it is: `5` is a number for an int, and a text for a str."""
+    parsed = text_or_json(text)
     try:
-        parsed: object = from_json(text)
-    except ValueError:
-        return _validated(adapter, text)
-    try:
-        try:
-            return _plain(adapter.validate_json(text), parsed)
-        except NotImplementedError:  # for some types pydantic knows no JSON
-            return _validated(adapter, parsed)
+        return _converted(adapter, parameter, parsed)
     except ValidationError as as_json:
         try:
-            return _validated(adapter, text)
+            return _converted(adapter, parameter, text)
         except ValidationError:
             raise as_json from None
 
 
-def _validated(adapter: TypeAdapter[Any], value: object) -> Any:
-    return _plain(adapter.validate_python(value), value)
+def _converted(adapter: TypeAdapter[Any] | None, parameter: inspect.Parameter, value: Any) -> Any:
+    if adapter is None or value is parameter.default:  # what the author took for good is: `limit: int = None`
+        return value
+    converted: Any = adapter.validate_python(value)
+    # For `Iterable[int]` pydantic makes an iterator that checks as it goes; that could not be sent.
+    return list(converted) if _is_iterator(converted) and not _is_iterator(value) else converted
 
 
-def _plain(value: Any, given: object) -> Any:
-    """A list where pydantic made an iterator that checks as it goes, as it does for `Iterable[int]`: that could not be sent."""
-    return list(value) if isinstance(value, Iterator) and not isinstance(given, Iterator) else value
+def _is_iterator(value: object) -> bool:
+    return isinstance(value, Iterator)
 
 
-def _refuse_value(where: str, annotation: Any, value: object, error: ValidationError) -> NoReturn:
+def _refuse_value(where: str, parameter: inspect.Parameter, value: object, error: ValidationError) -> NoReturn:
     first, *others = error.errors(include_url=False, include_context=False)
     place = "".join(f"[{part!r}]" for part in first["loc"])
-    inside = f" at {place}" if place else ""
+    inside = f", which at {place} is {shown(first['input'])}" if place else ""
     more = f" (and {len(others)} more)" if others else ""
     raise BadParameter(
-        f"{where}: expected {inspect.formatannotation(annotation)}, got {shown(value)}",
-        hint=f"{first['msg']}{inside}, where {shown(first['input'])} was given{more}",
+        f"{where}: expected {_told(parameter.annotation)}, got {shown(value)}{inside}", hint=f"{first['msg']}{more}"
     ) from None
 
 
@@ -164,13 +153,29 @@ def _annotations(fn: Callable[..., Any]) -> dict[str, Any]:
         try:
             alone = SimpleNamespace(__annotations__={name: annotation})
             found[name] = typing.get_type_hints(alone, globalns=names, include_extras=True)[name]
-        except Exception:  # noqa: BLE001, PERF203, S112 — evaluating an annotation may raise anything; then it is not checked
+        except Exception:  # noqa: BLE001, S112 — evaluating an annotation may raise anything; then it is not checked
             continue
     return found
 
 
 def _listed(flow: Flow[..., Any]) -> str:
-    return ", ".join(str(parameter) for parameter in flow.signature.parameters.values()) or "none"
+    return ", ".join(_signature_of(each) for each in flow.signature.parameters.values()) or "none"
+
+
+def _signature_of(parameter: inspect.Parameter) -> str:
+    kind = "" if parameter.annotation is parameter.empty else f": {_told(parameter.annotation)}"
+    return f"{parameter.name}{kind}" + (
+        "" if parameter.default is parameter.empty else f" = {_REPR.repr(parameter.default)}"
+    )
+
+
+def _told(annotation: Any) -> str:
+    """The annotation as its author wrote it, without what `Annotated` adds."""
+    if isinstance(annotation, str):
+        return annotation
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _told(typing.get_args(annotation)[0])
+    return inspect.formatannotation(annotation)
 
 
 _REPR = reprlib.Repr()

@@ -6,6 +6,7 @@ digest); it cannot see that for itself. Failures have a form of their own, in `f
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import io
 import pickle
@@ -28,6 +29,10 @@ MAX_SEARCH: Final = (
 MAX_DEPTH: Final = 20
 
 _MAIN = b"__main__"
+
+# Dataclasses know this object by identity, and a copy of it in a class that travelled by value would break the class: also the
+# original, whose fields cloudpickle sets anew when the class comes back to the process that it left.
+copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
 
 
 def dump(value: object) -> bytes:
