@@ -20,6 +20,7 @@ class Around(StoreBackend):
         self.held = asyncio.Event()  # a commit has arrived at the gate
         self.batches: list[int] = []
         self.reads = 0
+        self.events_read = 0
         self.closed = 0
 
     @property
@@ -37,7 +38,9 @@ class Around(StoreBackend):
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
         self.reads += 1
-        return await self.inner.read_all(after=after, limit=limit)
+        page = await self.inner.read_all(after=after, limit=limit)
+        self.events_read += len(page.events)
+        return page
 
     async def head(self) -> Position:
         return await self.inner.head()
