@@ -1,0 +1,54 @@
+# The two commands of the README are `make demo` and `make test`; both set up what they need in .venv.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types test-fast test-real test-faults simulate mutants bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+SEEDS ?= 500
+
+help:
+	@echo "make demo         a real flow, from server to executor, and its history"
+	@echo "make test         the fast lane: lint, types, tests"
+	@echo "make test-real    the lane with real processes: agents, runners, servers over loopback"
+	@echo "make test-faults  the lane that kills them"
+	@echo "make simulate     many seeds of the deterministic simulation (SEEDS=$(SEEDS))"
+	@echo "make bench        what a step, a fan-out and a start cost here"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Playhead needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing Playhead and what it needs into .venv (once, about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python docs/examples/demo.py
+
+test: lint types test-fast
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+test-fast: $(READY)
+	$(BIN)/pytest -m "not real and not faults and not simulation"
+
+test-real: $(READY)
+	$(BIN)/pytest -m "real" --timeout 120
+
+test-faults: $(READY)
+	$(BIN)/pytest -m "faults" --timeout 180
+
+simulate: $(READY)
+	$(BIN)/pytest -m "simulation" tests/simulation --seeds $(SEEDS) --timeout 1800
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
