@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from playhead.errors import UsageError
-from playhead.executors import LocalExecutor, ProcessExecutor, ThreadExecutor
+from playhead.executors import LocalExecutor, ProcessExecutor, ThreadExecutor, crew
 from playhead.ports.executor import ExecutorSpec
+from playhead.testing import checks
 from playhead.testing.executors import EXECUTOR_SUITE, check_executor
 
 from . import planted_executors as planted
@@ -79,8 +80,12 @@ async def test_the_process_executor_conforms_with_fresh_interpreters(check: str)
         (planted.LeavesAProcess, "closing_leaves_nothing_behind"),
     ],
 )
-async def test_a_planted_bug_is_named(executor: type[planted.ClosableExecutor], check: str) -> None:
-    results = await check_executor(planted.PlantedSpec(executor), only=[check], limit_seconds=1)
+async def test_a_planted_bug_is_named(
+    executor: type[planted.ClosableExecutor], check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "GRACE_SECONDS", 0.1)  # most bugs show as a hang: do not wait for it to clean up
+    monkeypatch.setattr(crew, "CLOSE_SECONDS", 0.1)
+    results = await check_executor(planted.PlantedSpec(executor), only=[check], limit_seconds=0.6)
     planted.LeavesAProcess.sweep()
     assert [(result.name, result.passed) for result in results] == [(check, False)]
 

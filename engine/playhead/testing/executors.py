@@ -197,12 +197,17 @@ async def calls_come_from_many_threads(spec: ExecutorSpec) -> None:
 async def a_future_is_awaited_on_any_loop(spec: ExecutorSpec) -> None:
     async with Gate() as gate, spec.open() as executor:
         future = executor.submit(wait_at, gate.port, "a")
+        here, waits = asyncio.get_running_loop(), asyncio.Event()
 
         async def elsewhere() -> Any:
-            return await future
+            waiter = asyncio.ensure_future(future)
+            await asyncio.sleep(0)  # it waits now
+            here.call_soon_threadsafe(waits.set)
+            return await waiter
 
         waiting = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
         await gate.arrivals(1)
+        await waits.wait()
         gate.let_through("a")
         expect(await waiting == "a", "another loop did not get the result")
         expect(await future == "a", "the future could not be awaited again")
@@ -240,6 +245,7 @@ async def a_call_cancelled_before_it_begins_never_runs(spec: ExecutorSpec) -> No
         await asyncio.gather(*held)
         later = executor.submit(wait_at, gate.port, "later")
         await gate.arrivals(len(held) + 1)
+        await _give_time(spec)
         expect("withdrawn" not in gate.arrived, "a call began after it had been cancelled")
         gate.let_through("later")
         await later
@@ -424,19 +430,30 @@ async def _expect_together(spec: ExecutorSpec, kind: Callable[[int], Callable[..
 
 
 async def _expect_never_more(spec: ExecutorSpec, kind: Callable[[int], Callable[..., Any]]) -> None:
-    """A call begins only when another has been let go; seen over many calls, so that one too many has time to show."""
+    """With the executor full, no other call begins."""
     async with Gate() as gate, spec.open() as executor:
         count = executor.width + 12
         futures = [executor.submit(kind(n), gate.port, f"call {n}") for n in range(count)]
-        for let_go in range(count):
-            await gate.arrivals(min(executor.width + let_go, count))
-            most = executor.width + let_go
-            expect(
-                len(gate.arrived) <= most,
-                f"{len(gate.arrived) - let_go} calls ran at a time, and the width is {executor.width}",
-            )
-            gate.let_through(gate.arrived[let_go])
+        await gate.arrivals(executor.width)
+        await _give_time(spec)
+        expect(
+            len(gate.arrived) == executor.width,
+            f"{len(gate.arrived)} calls ran at a time, and the width is {executor.width}",
+        )
+        for number in range(count):
+            await gate.arrivals(number + 1)
+            gate.let_through(gate.arrived[number])
         await asyncio.gather(*futures)
+
+
+async def _give_time(spec: ExecutorSpec) -> None:
+    """Let as much time pass as a call that should not begin would have needed, and more: that of a twin's calls."""
+    async with Gate() as gate, spec.open() as twin:
+        for number in range(12):
+            future = twin.submit(wait_at_async if number % 2 else wait_at, gate.port, f"call {number}")
+            await gate.arrivals(number + 1)
+            gate.let_through(gate.arrived[number])
+            await future
 
 
 async def _expect_times_out(spec: ExecutorSpec, fn: Callable[..., Any], *, is_stopped: bool) -> None:
