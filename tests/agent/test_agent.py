@@ -396,7 +396,9 @@ async def test_runs_that_came_while_the_stream_was_broken_are_found() -> None:
             await world.until(second, lambda view: view.state is RunStatus.READY)
             server.cut = anyio.Event()
             await machine.launched(2)
-            assert [runner.run for runner in machine.launches] == [first, second]
+            third = await world.ask()  # after the query that found the second: only another stream can tell of it
+            await machine.launched(3)
+            assert [runner.run for runner in machine.launches] == [first, second, third]
             assert server.streams >= 2
 
 

@@ -150,18 +150,17 @@ async def test_one_epoch_is_launched_once(tmp_path: Path) -> None:
         assert len(gate.arrived) == 1
 
 
-async def test_a_restarted_agent_adopts_what_lives_and_does_not_launch_it_again(tmp_path: Path) -> None:
+async def test_an_agent_started_again_in_the_same_process_knows_its_children(tmp_path: Path) -> None:
     async with Gate() as gate:
-        first_life = await processes(tmp_path, "wait_at_gate('runner')", gate).launch(ORDER)
+        await processes(tmp_path, "wait_at_gate('runner'); sys.exit(5)", gate).launch(ORDER)
         await gate.arrivals(1)
         second_life = processes(tmp_path, "wait_at_gate('another')", gate)
         (survivor,) = await second_life.survivors()
         assert (survivor.run, survivor.epoch) == (ORDER.run, ORDER.epoch)
         assert await second_life.launch(ORDER) is survivor
         gate.let_through("runner")
-        assert await survivor.wait() == Exit()
+        assert await survivor.wait() == Exit(exit_code=5)
         assert gate.arrived == ["runner"]
-        await first_life.wait()
 
 
 _LAUNCH_AND_DIE = """
@@ -176,33 +175,38 @@ os.kill(os.getpid(), 9)
 """
 
 
+async def launch_and_die(folder: Path, gate: Gate) -> None:
+    """An agent in a process of its own, killed as soon as it has launched: nobody here is its runner's parent."""
+    agent = await anyio.run_process(
+        [sys.executable, "-c", _LAUNCH_AND_DIE, str(folder)],
+        check=False,
+        env={**os.environ, "GATE": str(gate.port)},
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.DEVNULL,
+    )
+    assert agent.returncode == -signal.SIGKILL
+    await gate.arrivals(2)
+
+
 async def test_a_runner_survives_its_agent_and_is_ended_with_all_it_started(tmp_path: Path) -> None:
-    """The first life is a process of its own, killed as soon as it has launched: nobody here is the runner's parent."""
     async with Gate() as gate:
-        environment = {**os.environ, "GATE": str(gate.port)}
-        agent = await anyio.run_process(
-            [sys.executable, "-c", _LAUNCH_AND_DIE, str(tmp_path)],
-            check=False,
-            env=environment,
-            cwd=Path(__file__).parents[2],
-            stderr=subprocess.DEVNULL,
-        )
-        assert agent.returncode == -signal.SIGKILL
-        await gate.arrivals(2)
-        (survivor,) = await processes(tmp_path, "").survivors()
+        await launch_and_die(tmp_path, gate)
+        second_life = processes(tmp_path, "wait_at_gate('another')", gate)
+        (survivor,) = await second_life.survivors()
+        assert await second_life.launch(ORDER) is survivor
         gate.let_through("runner")
         assert await survivor.wait() == Exit()
         await gate.departure("child")
+        assert sorted(gate.arrived) == ["child", "runner"]
 
 
 async def test_an_adopted_runner_can_be_killed(tmp_path: Path) -> None:
     async with Gate() as gate:
-        first_life = await processes(tmp_path, "wait_at_gate('runner')", gate).launch(ORDER)
-        await gate.arrivals(1)
+        await launch_and_die(tmp_path, gate)
         (survivor,) = await processes(tmp_path, "").survivors()
         await survivor.kill()
         assert await survivor.wait() == Exit()
-        assert await first_life.wait() == Exit(signal=9)
+        assert await survivor.wait() == Exit()
 
 
 def record(folder: Path, pid: int, *, started: int | None, place: str | None) -> None:
@@ -248,6 +252,16 @@ async def test_a_runner_whose_agent_dies_before_the_order_ends(tmp_path: Path, m
     monkeypatch.setattr(RunnerOrder, "to_pipe", says_nothing)
     launched = await processes(tmp_path, "sys.exit(1)").launch(ORDER)
     assert await launched.wait() == Exit(exit_code=99)
+
+
+async def test_a_runner_that_ends_before_it_reads_its_order_is_a_death_and_not_a_failed_launch(tmp_path: Path) -> None:
+    given = ProcessInfrastructure(
+        tmp_path, command=("/bin/sh", "-c", "echo no such module >&2; exit 9"), environment={}
+    )
+    launched = await given.launch(ORDER)
+    assert await launched.wait() == Exit(exit_code=9)
+    await launched.forget(keep_output=True)
+    assert (Path(launched.output) / "stderr").read_text() == "no such module\n"
 
 
 async def test_a_program_that_is_not_there_fails_the_launch_and_leaves_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 
@@ -18,6 +18,7 @@ from playhead.core.decide import KEY_SCHEME
 from playhead.core.views import RunView
 from playhead.log import Log
 from playhead.ports.server import ReportRequest, RunRequest, ServerApi, StartRequest
+from playhead.ports.storage import Storage
 from playhead.ports.store import Recorded
 from playhead.runner.bootstrap import RunnerOrder
 from playhead.service.service import Service
@@ -34,11 +35,11 @@ PACE = Pace(
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class World:
     api: Service
-    storage: MemoryStorage = field(default_factory=MemoryStorage)
-    keys: KeyRing = field(default_factory=lambda: KeyRing(MasterKey.random()))
+    storage: Storage
+    keys: KeyRing
 
     async def ask(self, *, labels: tuple[str, ...] = (), ticket: bool = True, signed_flow: str = FLOW) -> str:
         """A run that somebody asked for; with its ticket, unless nobody with the key did."""
@@ -89,9 +90,9 @@ class World:
 
 
 @asynccontextmanager
-async def a_world() -> AsyncGenerator[World, None]:
+async def a_world(storage: Storage | None = None, keys: KeyRing | None = None) -> AsyncGenerator[World, None]:
     async with Log.open("memory:") as log, Service(log) as api:
-        world = World(api)
+        world = World(api, storage or MemoryStorage(), keys or KeyRing(MasterKey.random()))
         registered = ev.FlowRegistered(
             flow=FLOW,
             seal=SEAL,
@@ -122,6 +123,10 @@ class MachineRunner(Launched):
     @property
     def epoch(self) -> int:
         return self.order.epoch
+
+    @property
+    def output(self) -> str:
+        return "nowhere"
 
     async def wait(self) -> Exit | LostSight:
         await self._ended.wait()

@@ -161,7 +161,16 @@ class Custody:
             await launched.forget(keep_output=True)
             return
         well = end.exit_code == 0
-        _log.info("run %s, epoch %d: its runner ended (%s)", self.run, self.epoch, _told(end))
+        if well:
+            _log.info("run %s, epoch %d: its runner ended well", self.run, self.epoch)
+        else:
+            _log.warning(
+                "run %s, epoch %d: its runner ended with %s; what it wrote is in %s",
+                self.run,
+                self.epoch,
+                _told(end),
+                launched.output,
+            )
         if not self._over.is_set():
             if not well:
                 self._means.ready.failed(self.run)
@@ -195,4 +204,4 @@ class Custody:
 def _told(end: Exit) -> str:
     if end.signal is not None:
         return f"signal {end.signal}"
-    return f"exit code {end.exit_code}" if end.exit_code is not None else "how was not seen"
+    return f"exit code {end.exit_code}" if end.exit_code is not None else "an exit that nobody saw"

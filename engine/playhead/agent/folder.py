@@ -69,6 +69,11 @@ class RunnerFolder:
         """NAME=VALUE in the environment of the runner and of what it starts."""
         return f"PLAYHEAD_RUNNER={self.run}-{self.epoch}"
 
+    @property
+    def kept(self) -> Path:
+        """Where it lies after `keep`."""
+        return self.path.parent / "ended" / self.path.name
+
     def create(self) -> None:
         """FileExistsError: there is one already."""
         self.path.mkdir(mode=_PRIVATE_FOLDER)
@@ -98,10 +103,9 @@ class RunnerFolder:
 
     def keep(self) -> None:
         """Put it beside the others whose output is kept, or remove it where that cannot be done."""
-        ended = self.path.parent / "ended"
         try:
-            ended.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-            self.path.rename(ended / self.path.name)
+            self.kept.parent.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+            self.path.rename(self.kept)
         except OSError:
             self.remove()
 

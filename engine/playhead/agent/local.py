@@ -21,20 +21,21 @@ from playhead.agent.user_side import UserSide
 from playhead.core.events import MAX_LABELS, AgentJoined
 from playhead.core.names import check_name
 from playhead.errors import UsageError
+from playhead.home import Home
 from playhead.ports.server import ServerApi
 from playhead.ports.storage import Storage
 from playhead.runner.bootstrap import LogLevel
+from playhead.settings import Settings
 from playhead.storage import open_storage
-from playhead.trust.keys import KeyRing, load_or_create
+from playhead.trust.keys import KeyRing
 
-HOME_VARIABLE: Final = "PLAYHEAD_HOME"
 KIND: Final = "local"
 
 
 class LocalAgent:
     """A description; `attach` makes an agent of it. It may be attached again after it has ended.
 
-    * `home`: None: PLAYHEAD_HOME, else ~/.playhead. Its key and its folder `storage` are used unless others are given.
+    * `home`: None: as the settings say. Its key and its storage are used unless others are given.
     * `name`: None: that of an earlier local agent of this home which is not at work, else random words.
     * `labels`: a run is taken if all of its labels are among these. `capacity`: runners at a time; None: one for each CPU.
     * `stop_runners`: end the runners with the agent, within some seconds; else they go on, and its next life adopts them.
@@ -44,7 +45,7 @@ class LocalAgent:
     def __init__(
         self,
         *,
-        home: Path | None = None,
+        home: Home | Path | None = None,
         name: str | None = None,
         labels: Collection[str] = (),
         capacity: int | None = None,
@@ -58,7 +59,7 @@ class LocalAgent:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._environment = dict(os.environ if environment is None else environment)
-        self._home = home or Path(self._environment.get(HOME_VARIABLE) or "~/.playhead").expanduser()
+        self._home = home
         self._name = name
         self._labels = tuple(sorted({check_name("label", label) for label in labels}))
         self._capacity = capacity if capacity is not None else os.cpu_count() or 1
@@ -86,8 +87,8 @@ class LocalAgent:
                 "a local agent's runners are processes of their own, and this server listens nowhere",
                 hint="serve the engine first: `async with engine.serve(...)`",
             )
-        user_side = await to_thread.run_sync(self._open_user_side)
-        with held_name(self._home, KIND, self._name) as place:
+        home, user_side = await to_thread.run_sync(self._open_user_side)
+        with held_name(home.path, KIND, self._name) as place:
             agent = Agent(
                 api,
                 server_url=url,
@@ -108,16 +109,19 @@ class LocalAgent:
                 yield agent
                 tasks.cancel_scope.cancel()
 
-    def _open_user_side(self) -> UserSide:
-        keys = self._keys or load_or_create(self._home, self._environment)
-        given = self._storage if self._storage is not None else self._home / "storage"
+    def _open_user_side(self) -> tuple[Home, UserSide]:
+        home = self._home
+        if not isinstance(home, Home):
+            flags = {"home": str(home)} if home is not None else None
+            home = Home.open(Settings.load(flags, env=self._environment), env=self._environment)
+        given = self._storage if self._storage is not None else home.storage
         storage = open_storage(given) if isinstance(given, str | Path) else given
         if storage.url.startswith("memory:"):
             raise UsageError(
                 "storage in memory is this process's alone: a local agent's runners could not open it",
                 hint="use a folder as storage",
             )
-        return UserSide([storage], keys)
+        return home, UserSide([storage], self._keys or home.keys)
 
     def _joined(self, name: str, user_side: UserSide) -> AgentJoined:
         return AgentJoined(

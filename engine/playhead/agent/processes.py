@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,10 @@ from playhead.runner.bootstrap import RunnerOrder
 from playhead.trust.keys import KEY_VARIABLE
 
 RUNNER: Final = (sys.executable, "-m", "playhead.runner")
+
+# Children of this process that were not reaped, whichever agent started them: a process has its children, not an object. So an
+# agent that is started again in the same process still learns how they ended, and none is left a zombie by being forgotten.
+_children: Final[dict[int, subprocess.Popen[bytes]]] = {}
 
 _log = logging.getLogger("playhead.agent")
 
@@ -94,10 +98,13 @@ class ProcessInfrastructure(Infrastructure):
     def _found(self, folder: RunnerFolder) -> Launched | None:
         """What an earlier life launched in this folder. One that was never given its order is no runner: it is cleared away."""
         record = folder.read_record()
-        if record is not None:
-            return AdoptedProcess(folder, record.process, self._drop)
-        folder.remove()
-        return None
+        if record is None:
+            folder.remove()
+            return None
+        child = _children.get(record.pid)
+        if child is not None and proc.ProcessName.of(record.pid) == record.process:
+            return ChildProcess(folder, child, self._drop)
+        return AdoptedProcess(folder, record.process, self._drop)
 
     def _start(self, folder: RunnerFolder, order: RunnerOrder) -> Launched:
         """All or nothing. OSError: nothing of it is left but, perhaps, the folder."""
@@ -110,11 +117,12 @@ class ProcessInfrastructure(Infrastructure):
                 popen = self._spawn(folder, reading, given)
             try:
                 folder.write_record(proc.ProcessName.of(popen.pid))
-                order.to_pipe(writing)
+                with suppress(BrokenPipeError):  # it has ended already: whoever waits for it learns how
+                    order.to_pipe(writing)
             except BaseException:
-                proc.signal_group(popen.pid, signal.SIGKILL)
-                popen.wait()
+                _reap(popen)
                 raise
+        _children[popen.pid] = popen
         return ChildProcess(folder, popen, self._drop)
 
     def _spawn(self, folder: RunnerFolder, order_fd: int, given: ExitStack) -> subprocess.Popen[bytes]:
@@ -156,7 +164,6 @@ class _Process(Launched):
     def __init__(self, folder: RunnerFolder, pid: int, dropped: Callable[[Launched], None]) -> None:
         self._folder = folder
         self._dropped = dropped
-        self._end: Exit | LostSight | None = None
         self.pid = pid
 
     @property
@@ -166,6 +173,10 @@ class _Process(Launched):
     @property
     def epoch(self) -> int:
         return self._folder.epoch
+
+    @property
+    def output(self) -> str:
+        return str(self._folder.kept)
 
     async def terminate(self) -> None:
         self._signal(signal.SIGTERM)
@@ -191,16 +202,13 @@ class ChildProcess(_Process):
         self._popen = popen
 
     async def wait(self) -> Exit | LostSight:
-        if self._end is None:
+        if self._popen.returncode is None:
             await proc.child_ended(self.pid)
-        if self._end is None:  # another waiter may have been first
-            proc.signal_group(self.pid, signal.SIGKILL)
-            code = self._popen.wait()  # at once: it has ended
-            self._end = Exit(exit_code=code) if code >= 0 else Exit(signal=-code)
-        return self._end
+        code = _reap(self._popen)
+        return Exit(exit_code=code) if code >= 0 else Exit(signal=-code)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._end is None:
+        if self._popen.returncode is None:
             proc.signal_group(self.pid, number)
 
 
@@ -210,6 +218,7 @@ class AdoptedProcess(_Process):
     def __init__(self, folder: RunnerFolder, process: proc.ProcessName, dropped: Callable[[Launched], None]) -> None:
         super().__init__(folder, process.pid, dropped)
         self._process = process
+        self._end: Exit | LostSight | None = None
 
     async def wait(self) -> Exit | LostSight:
         if self._end is None:
@@ -232,3 +241,12 @@ class AdoptedProcess(_Process):
         if isinstance(sight, int):
             proc.signal_group(self.pid, number)
             os.close(sight)
+
+
+def _reap(popen: subprocess.Popen[bytes]) -> int:
+    """Kill what is left of the child's group, then take its status: in this order, while its pid is still its own."""
+    if popen.returncode is None:
+        proc.signal_group(popen.pid, signal.SIGKILL)
+        popen.wait()
+        _children.pop(popen.pid, None)
+    return popen.wait()
