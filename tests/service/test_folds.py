@@ -1,0 +1,104 @@
+"""The cache of states: bounded, never ahead of the log, and read on from where it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playhead.core.names import StreamName, Version
+from playhead.log import Log
+from playhead.log.memory import MemoryBackend
+from playhead.ports.store import Append, Expect, NewEvent, Recorded
+from playhead.service.folds import Folds
+from playhead.testing.clock import START
+from tests.service.faulty import FaultyStore
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which events a state was made of: folding one twice, or leaving one out, shows."""
+
+    version: Version
+    words: tuple[str, ...]
+
+
+def step(state: Seen | None, recorded: Recorded) -> Seen:
+    return Seen(recorded.version, (*(state.words if state else ()), str(recorded.data["word"])))
+
+
+def folds(store: FaultyStore, max_weight: int = 100) -> Folds[Seen]:
+    return Folds(store, step, weight=lambda seen: len(seen.words), max_weight=max_weight)
+
+
+async def say(store: FaultyStore, stream: str, *words: str) -> None:
+    for word in words:
+        event = NewEvent(type="said", schema=1, data={"word": word})
+        await store.append(
+            Append(
+                stream=StreamName(stream),
+                events=(event,),
+                expected=Expect.ANY,
+                append_id=word,
+                actor="server",
+                recorded_at=START,
+            )
+        )
+
+
+A = StreamName("a")
+
+
+async def test_a_state_is_read_on_from_where_it_is_kept() -> None:
+    async with Log.open(MemoryBackend()) as log:
+        store = FaultyStore(log)
+        states = folds(store)
+        assert await states.fresh(A) is None
+        await say(store, "a", "one", "two")
+        assert await states.known(A) == Seen(Version(2), ("one", "two"))
+        await say(store, "a", "three")
+        assert await states.known(A) == Seen(Version(2), ("one", "two")), "kept, and behind"
+        assert await states.fresh(A) == Seen(Version(3), ("one", "two", "three"))
+        assert store.stream_reads == [("a", 0), ("a", 0), ("a", 2)]
+
+
+async def test_events_that_were_read_already_are_not_read_again() -> None:
+    async with Log.open(MemoryBackend()) as log:
+        store = FaultyStore(log)
+        states = folds(store)
+        await say(store, "a", *"abcdef")
+        events = [recorded async for recorded in log.read_stream(A)]
+        assert (await states.seen(A, events[:2])).words == tuple("ab")
+        assert (await states.seen(A, events[1:4])).words == tuple("abcd"), "an overlap counts once"
+        assert (await states.seen(A, events[:1])).words == tuple("abcd"), "a kept state may be newer"
+        assert store.stream_reads == []
+        assert (await states.seen(A, events[5:])).words == tuple("abcdef"), "what lies between is read"
+        assert store.stream_reads == [("a", 4)]
+
+
+async def test_the_heaviest_load_keeps_within_the_limit_and_forgets_the_oldest() -> None:
+    async with Log.open(MemoryBackend()) as log:
+        store = FaultyStore(log)
+        states = folds(store, max_weight=5)
+        for stream in "abcdefgh":
+            await say(store, stream, "one", "two")
+            await states.fresh(StreamName(stream))
+            assert len(states) <= 2
+        store.stream_reads.clear()
+        await states.known(StreamName("h"))
+        await states.known(A)
+        assert store.stream_reads == [("a", 0)]
+        await say(store, "a", *"0123456789")
+        assert (await states.fresh(A)) is not None
+        assert len(states) == 1, "one that is heavier than the limit is still kept: it is being worked on"
+
+
+async def test_an_older_state_does_not_replace_a_newer_one() -> None:
+    async with Log.open(MemoryBackend()) as log:
+        states = folds(FaultyStore(log))
+        newer, older = Seen(Version(5), ("x",)), Seen(Version(4), ("y",))
+        states.keep(A, newer)
+        states.keep(A, older)
+        assert await states.known(A) == newer
+        states.drop(A)
+        states.drop(A)
+        assert len(states) == 0
+        assert await states.known(A) is None
