@@ -15,6 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 from playhead.core.names import TaskKey
 from playhead.errors import MisusedCall
 from playhead.flows.context import Session, session_var
+from playhead.flows.foreign_time import warn_in_timeout, warn_in_wait
 
 R = TypeVar("R")
 
@@ -52,6 +53,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self.looked_at = True
         if not self.done():
             self._refuse_foreign()
+            warn_in_timeout(self.key)
             waiter = self.get_loop().create_future()
             self._waiters.append(waiter)
             yield from waiter  # cancelling whoever waits here cancels this waiter, and not the future that others wait for
@@ -59,6 +61,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
 
     def add_done_callback(self, fn: Callable[..., Any], /, *, context: Context | None = None) -> None:
         self.looked_at = True
+        warn_in_wait(self.key, TaskFuture)
         super().add_done_callback(fn, context=context)
 
     def set_result(self, result: R, /) -> None:

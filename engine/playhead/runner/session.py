@@ -178,7 +178,7 @@ class FlowSession:
             )
             for row in range(widths.pop())
         ]
-        return elements, list(shared.values()), None if mixed else tuple(aligned)
+        return elements, list(shared.values()), None if mixed else tuple(dict.fromkeys(aligned))
 
     def _column(self, value: Any) -> tuple[Sequence[Any], TaskKey | None]:
         if isinstance(value, TaskFutures):
