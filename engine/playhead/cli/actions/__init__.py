@@ -1,0 +1,1 @@
+"""What the commands do: asking a server and the user's own side. Owns no option parsing and no layout."""

@@ -1,0 +1,171 @@
+"""The lists of flows, runs and agents; one run, whole; and asking a run to end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from playhead.cli.exits import ExitCode
+from playhead.cli.moments import micros_since
+from playhead.cli.output import print_json, stderr, stdout
+from playhead.cli.place import Place
+from playhead.cli.rendering.run import failures_page, run_page
+from playhead.cli.rendering.steps import steps_of, steps_table
+from playhead.cli.rendering.tables import agents_table, flows_table, runs_table
+from playhead.client.client import Client
+from playhead.core.names import check_name
+from playhead.core.state import RunStatus
+from playhead.core.views import RunSummary, RunView
+from playhead.errors import UsageError
+from playhead.ports.server import MAX_PAGE, RunFilter
+from playhead.ports.store import Recorded
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs are to be listed, as they were given."""
+
+    states: tuple[str, ...]
+    flow: str | None
+    since: str | None
+    limit: int
+
+
+def list_flows(*, home: Path | None, server: str | None, as_json: bool) -> int:
+    async def ask() -> int:
+        async with Place.of(home, server).client() as client:
+            flows = await client.flows()
+        if as_json:
+            print_json([flow.model_dump(mode="json") for flow in flows])
+        elif flows:
+            stdout().print(flows_table(flows, _now()))
+        else:
+            _nothing("no flow is registered yet: playhead register FILE.py:FLOW")
+        return ExitCode.GOOD
+
+    return asyncio.run(ask())
+
+
+def list_runs(wanted: Wanted, *, home: Path | None, server: str | None, as_json: bool) -> int:
+    which = RunFilter(
+        state=tuple(_status(state) for state in wanted.states),
+        flow=None if wanted.flow is None else check_name("flow", wanted.flow),
+        since=None if wanted.since is None else micros_since(wanted.since, _now()),
+    )
+
+    async def ask() -> int:
+        async with Place.of(home, server).client() as client:
+            runs = await _newest(client, which, wanted.limit)
+            if not runs and which.flow is not None:
+                await client.flow(which.flow)  # a flow that nobody knows is an error, and not an empty list
+        if as_json:
+            print_json([run.model_dump(mode="json") for run in runs])
+        elif runs:
+            stdout().print(runs_table(runs, _now()))
+        else:
+            _nothing("no run fits; `playhead runs` without options lists the newest")
+        return ExitCode.GOOD
+
+    return asyncio.run(ask())
+
+
+def list_agents(*, home: Path | None, server: str | None, as_json: bool) -> int:
+    async def ask() -> int:
+        async with Place.of(home, server).client() as client:
+            agents = await client.agents()
+        if as_json:
+            print_json([agent.model_dump(mode="json") for agent in agents])
+        elif agents:
+            stdout().print(agents_table(agents))
+        else:
+            _nothing("no agent has joined yet: playhead up, or playhead agent local")
+        return ExitCode.GOOD
+
+    return asyncio.run(ask())
+
+
+def show_run(text: str, *, failures: bool, steps: bool, home: Path | None, server: str | None, as_json: bool) -> int:
+    async def ask() -> int:
+        place = Place.of(home, server)
+        async with place.client() as client:
+            run = await client.find_run(text)
+            view = await client.run(run)
+            history = [event async for event in client.history(run)] if failures or steps else []
+        if failures:
+            from playhead.client.outcomes import explain
+
+            view = await asyncio.to_thread(explain, view, history, place.home)
+        if as_json:
+            print_json(run_json(view, history if steps else None))
+        else:
+            _print_run(view, history, failures=failures, steps=steps)
+        return ExitCode.GOOD
+
+    return asyncio.run(ask())
+
+
+def cancel_run(text: str, *, home: Path | None, server: str | None, as_json: bool) -> int:
+    async def ask() -> int:
+        async with Place.of(home, server).client() as client:
+            run = await client.find_run(text)
+            accepted = await client.cancel(run)
+        if as_json:
+            print_json({"run_id": accepted.run, "state": accepted.state.value})
+        else:
+            asked = ": its runner has been asked to end" if not accepted.state.terminal else ""
+            stdout().print(f"run {run} is {accepted.state}{asked}", soft_wrap=True)
+        return ExitCode.GOOD
+
+    return asyncio.run(ask())
+
+
+def run_json(view: RunView, history: list[Recorded] | None = None) -> dict[str, Any]:
+    """The shape of `show RUN --json`, and of `replay RUN --json`; with `history`, what each lane did."""
+    shape = view.model_dump(mode="json")
+    if history is not None:
+        shape["steps"] = [
+            {"lane": step.lane.value, "text": step.text, "first": step.first, "last": step.last, "count": step.count}
+            for step in steps_of(history)
+        ]
+    return shape
+
+
+def _print_run(view: RunView, history: list[Recorded], *, failures: bool, steps: bool) -> None:
+    console = stdout()
+    console.print(run_page(view, _now()))
+    if failures:
+        console.print()
+        console.print(failures_page(view))
+    if steps:
+        console.print()
+        console.print(steps_table(steps_of(history)))
+
+
+async def _newest(client: Client, which: RunFilter, limit: int) -> list[RunSummary]:
+    found: list[RunSummary] = []
+    page: str | None = None
+    while len(found) < limit:
+        answer = await client.runs(which, page=page, limit=min(MAX_PAGE, limit - len(found)))
+        found.extend(answer.runs)
+        page = answer.next
+        if page is None:
+            break
+    return found
+
+
+def _status(text: str) -> RunStatus:
+    try:
+        return RunStatus(text.lower())
+    except ValueError:
+        raise UsageError(f"{text!r} is not a state of a run", hint=f"one of {', '.join(RunStatus)}") from None
+
+
+def _nothing(hint: str) -> None:
+    stderr().print(hint, style="dim", soft_wrap=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,153 @@
+"""The commands that go on until they are told to end: a server on this home, an agent beside it, or an agent alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from rich.text import Text
+
+from playhead.agent.base import Agent
+from playhead.agent.local import LocalAgent
+from playhead.cli.exits import ExitCode
+from playhead.cli.output import print_json_line, stderr, stdout
+from playhead.cli.place import Place, noted, read_note, served_at
+from playhead.client.http import HttpServer
+from playhead.errors import UsageError
+from playhead.home import Home
+from playhead.hosting import HomeLock, own
+from playhead.ports.server import ServerApi
+from playhead.server.app import create_app
+from playhead.server.serve import DEFAULT_PORT, serve
+
+LOCK_SECONDS: Final = 3.0  # a command that only looks holds the home for a moment
+RETRY_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Address:
+    host: str
+    port: int | None  # None: the usual one
+
+
+@dataclass(frozen=True)
+class AgentWanted:
+    labels: tuple[str, ...] = ()
+    capacity: int | None = None
+    name: str | None = None
+
+
+def serve_home(address: Address, agent: AgentWanted | None, *, home: Path | None, as_json: bool) -> int:
+    """Serve this home's log by HTTP, with an agent if one is wanted, until SIGINT or SIGTERM."""
+    place = Place.of(home)
+    _log_to_stderr()
+    asyncio.run(_serve_home(place, address, agent, as_json=as_json))
+    return ExitCode.GOOD
+
+
+def serve_agent(wanted: AgentWanted, *, home: Path | None, server: str | None, as_json: bool) -> int:
+    """Serve the runs of a server elsewhere, until SIGINT or SIGTERM. Runners at work go on without the agent."""
+    place = Place.of(home, server)
+    url = place.required_server_url()
+    _log_to_stderr()
+    asyncio.run(_serve_agent(place, url, wanted, as_json=as_json))
+    return ExitCode.GOOD
+
+
+async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None, *, as_json: bool) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(own(place.home, await _taken(place.home)))
+            port = DEFAULT_PORT if address.port is None else address.port
+            url = await stack.enter_async_context(serve(create_app(api), address.host, port))
+            agent = await _attached(stack, place, api, url, wanted, stop_runners=True) if wanted else None
+            stack.enter_context(noted(place.home, url))
+            _announce(place, url, agent, as_json=as_json)
+            await _told_to_end(signals, as_json=as_json)
+
+
+async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: bool) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(HttpServer(url))
+            await api.info()  # nobody there is an error now; later the agent waits for its server to come back
+            agent = await _attached(stack, place, api, url, wanted, stop_runners=False)
+            _announce(place, url, agent, as_json=as_json)
+            await _told_to_end(signals, as_json=as_json)
+
+
+async def _attached(
+    stack: AsyncExitStack, place: Place, api: ServerApi, url: str, wanted: AgentWanted, *, stop_runners: bool
+) -> Agent:
+    agent = LocalAgent(
+        home=place.home.path,
+        name=wanted.name,
+        labels=wanted.labels,
+        capacity=wanted.capacity,
+        storage=place.home.storage,
+        keys=place.home.keys,
+        stop_runners=stop_runners,
+    )
+    return await stack.enter_async_context(agent.attach(api, url))
+
+
+async def _taken(home: Home) -> HomeLock:
+    """The home's lock. UsageError: another process has it, and keeps it."""
+    lock = HomeLock(home.lock_path)
+    with anyio.move_on_after(LOCK_SECONDS):
+        while not lock.try_take():
+            url = served_at(home)
+            if url is not None:
+                note = read_note(home)
+                raise UsageError(
+                    f"a server serves the home {home.path} already, at {url}"
+                    + (f" (process {note.pid})" if note else ""),
+                    hint="use that one, end it first, or name another home with --home",
+                )
+            await anyio.sleep(RETRY_SECONDS)
+        return lock
+    raise UsageError(
+        f"a program that runs a flow, or follows one, has the home {home.path} open",
+        hint="wait for its end, or name another home with --home",
+    )
+
+
+async def _told_to_end(signals: AsyncIterator[signal.Signals], *, as_json: bool) -> None:
+    async for number in signals:
+        if not as_json:
+            stderr().print(f"{signal.Signals(number).name}: ending", style="dim")
+        return
+
+
+def _announce(place: Place, url: str, agent: Agent | None, *, as_json: bool) -> None:
+    if as_json:
+        note: dict[str, Any] = {"url": url, "pid": os.getpid(), "home": str(place.home.path)}
+        print_json_line(note | {"agent": agent.name if agent else None})
+        return
+    rows = [
+        ("server", url),
+        ("home", str(place.home.path)),
+        ("agent", agent.name if agent else "none: playhead agent local"),
+    ]
+    console = stdout()
+    console.print(Text(f"Playhead {version('playhead')}", style="bold"))
+    for name, value in rows:
+        console.print(Text.assemble((f"  {name:<8}", "dim"), value), soft_wrap=True)
+    console.print(Text("Ctrl-C ends it", style="dim"))
+    sys.stdout.flush()
+
+
+def _log_to_stderr() -> None:
+    """What the parts say of themselves; only this command's own process has a log."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("playhead").setLevel(logging.INFO)

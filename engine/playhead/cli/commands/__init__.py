@@ -1,0 +1,1 @@
+"""What a person types: names, options and help of the commands. Imports Typer only; the work is in `playhead.cli.actions`."""

@@ -1,0 +1,61 @@
+"""Commands that go on until they are told to end: up, server, agent local."""
+
+from __future__ import annotations
+
+import typer
+
+from playhead.cli import options
+
+LOOPBACK = "127.0.0.1"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(server)
+    agent = typer.Typer(help="Run an agent: the custodian of runs on one kind of infrastructure.", no_args_is_help=True)
+    agent.command()(local)
+    agent.callback()(_only_groups)
+    app.add_typer(agent, name="agent")
+
+
+def up(
+    host: options.Host = LOOPBACK,
+    port: options.Port = None,
+    labels: options.Labels = None,
+    capacity: options.Capacity = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Run server and local agent in one process on this home, until Ctrl-C."""
+    from playhead.cli.actions.serve import Address, AgentWanted, serve_home
+
+    agent = AgentWanted(labels=tuple(labels or ()), capacity=capacity)
+    return serve_home(Address(host, port), agent, home=home, as_json=json)
+
+
+def server(
+    host: options.Host = LOOPBACK, port: options.Port = None, home: options.HomeDir = None, json: options.Json = False
+) -> int:
+    """Run a server alone on this home, until Ctrl-C. It sees facts only, never code or data."""
+    from playhead.cli.actions.serve import Address, serve_home
+
+    return serve_home(Address(host, port), None, home=home, as_json=json)
+
+
+def local(
+    name: options.AgentName = None,
+    labels: options.Labels = None,
+    capacity: options.Capacity = None,
+    server: options.Server = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Run flows as processes on this machine, until Ctrl-C; runs at work then go on, and the next agent takes them over."""
+    from playhead.cli.actions.serve import AgentWanted, serve_agent
+
+    agent = AgentWanted(name=name, labels=tuple(labels or ()), capacity=capacity)
+    return serve_agent(agent, home=home, server=server, as_json=json)
+
+
+def _only_groups() -> None:
+    """Makes `agent` a group although it has one command so far."""

@@ -1,0 +1,42 @@
+"""The options that many commands share, with their help. Names only: Typer reads them, the actions use their values."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; errors too, on stderr.")]
+HomeDir = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of log, storage and key. [env: PLAYHEAD_HOME] [default: ~/.playhead]"),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", help="URL of the server. [env: PLAYHEAD_SERVER] [default: the one that runs on this home]"
+    ),
+]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id or its beginning, @last, @last-failed, or FLOW@last.")
+]
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="A registered flow's name, FILE.py:FLOW, FILE.py, or module:FLOW.")
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is every one of this machine.")]
+Port = Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", help="A label of the agent; give it again for several.")]
+AgentName = Annotated[
+    str | None, typer.Option("--name", help="The agent's name. [default: its last one, or random words]")
+]
+Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. [default: one for each CPU]")]
+
+
+class SealedBy(StrEnum):
+    """How a flow's code goes into storage."""
+
+    MODULE = "module"
+    FILE = "file"
+    VALUE = "value"

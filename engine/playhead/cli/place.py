@@ -1,0 +1,116 @@
+"""Whom a command asks: the server that was named, the one that serves this home, or the home's own log. Owns that choice.
+
+`playhead up` leaves its address in the home's `server.json`. The file counts only while the process that wrote it lives and the
+home's lock is held; a server that was killed leaves one that nobody believes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from playhead.client.client import Client
+from playhead.errors import ServerUnreachable
+from playhead.home import Home
+from playhead.hosting import HomeLock, connect
+from playhead.settings import Settings
+
+PRIVATE: Final = 0o600
+
+
+class ServerNote(BaseModel):
+    """The content of `server.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The user's home, and the settings in force for this command."""
+
+    settings: Settings
+    home: Home
+
+    @classmethod
+    def of(cls, home: Path | None, server: str | None = None) -> Place:
+        """From the options of a command. Raises what `Settings.load` and `Home.open` raise."""
+        settings = Settings.load({"home": home, "server": server})
+        return cls(settings, Home.open(settings))
+
+    def server_url(self) -> str | None:
+        """The server that an agent stands behind, or may: named in the settings, or serving this home."""
+        return self.settings.server_url or served_at(self.home)
+
+    def required_server_url(self) -> str:
+        url = self.server_url()
+        if url is None:
+            raise ServerUnreachable(
+                f"no server serves the home {self.home.path}",
+                hint="start one with `playhead up`, or name one with --server or PLAYHEAD_SERVER",
+            )
+        return url
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Client]:
+        """A client of that server; without one, of this home's log, whoever owns it."""
+        url = self.server_url()
+        if url is not None:
+            async with Client(url) as client:
+                yield client
+        else:
+            async with connect(self.home) as api:
+                yield Client(api)
+
+
+def served_at(home: Home) -> str | None:
+    """The URL of the server that serves this home, if one does."""
+    note = read_note(home)
+    return note.url if note is not None and _alive(note.pid) and _held(home) else None
+
+
+def read_note(home: Home) -> ServerNote | None:
+    try:
+        return ServerNote.model_validate_json(home.server_path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+@contextmanager
+def noted(home: Home, url: str) -> Generator[None]:
+    """Others find the server of this process while the block runs."""
+    note = ServerNote(url=url, pid=os.getpid())
+    fresh = home.server_path.with_suffix(".new")
+    fresh.touch(mode=PRIVATE)
+    fresh.write_text(note.model_dump_json(), encoding="utf-8")
+    fresh.replace(home.server_path)  # at once: nobody reads half a note
+    try:
+        yield
+    finally:
+        home.server_path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # alive, and another user's
+    return True
+
+
+def _held(home: Home) -> bool:
+    lock = HomeLock(home.lock_path)
+    if lock.try_take():
+        lock.release()
+        return False
+    return True
