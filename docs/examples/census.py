@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from playhead import current_run, flow, get_logger, task
+from playhead import ProcessExecutor, current_run, flow, get_logger, task
 
 NOT_OURS = {"site-packages", "dist-packages", "__pycache__"}
 
@@ -103,7 +103,7 @@ def table(paths: list[str], counts: list[Counted], python: str) -> list[dict[str
     ]
 
 
-@flow
+@flow(executor=ProcessExecutor())
 def census(limit: int | None = None) -> list[dict[str, object]]:
     """Count all of the standard library, or its first `limit` files."""
     python = interpreter.submit()
