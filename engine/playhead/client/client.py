@@ -1,23 +1,34 @@
-"""`Client`: what users hold of a server, wherever it is. Adds to a `ServerApi` what is made of several of its requests."""
+"""`Client`: what users hold of a server, wherever it is. Adds to a `ServerApi` what is made of several of its requests, and the
+user's side: flows are sealed, runs are signed and results are read with the key and storage of a home."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar, overload
 
+from playhead.client.asking import Wish, ask
+from playhead.client.flow_run import FlowRun
 from playhead.client.http import HttpServer
+from playhead.client.registration import register
 from playhead.client.transport import Patience
 from playhead.core import events as ev
-from playhead.core.names import NAME_PATTERN, run_stream
+from playhead.core.events import SealedBy
+from playhead.core.names import NAME_PATTERN, RunId, run_stream
 from playhead.core.state import RunStatus
 from playhead.core.views import RunSummary, RunView
 from playhead.errors import NotFound, ServerUnreachable, UsageError
+from playhead.flows.flow import Flow
+from playhead.home import Home
 from playhead.ports.server import Accepted, AgentView, EventFilter, EventPage, FlowView, RunFilter, RunPage, ServerApi
 from playhead.ports.store import Recorded
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 MAX_CANDIDATES: Final = 5  # runs listed where a prefix fits several
 
@@ -32,11 +43,12 @@ _SELECTED: Final[dict[str, tuple[RunStatus, ...]]] = {
 class Client:
     """A server's client: `async with Client("http://127.0.0.1:4317") as client`.
 
-    `server` is an address, or a `ServerApi` that its owner opens and closes. Methods raise what `ServerApi` raises: `NotFound`,
-    `Refused`, `ServerUnreachable`.
+    `server` is an address, or a `ServerApi` that its owner opens and closes. `home` None: the user's own, opened when first needed.
+    Methods raise what `ServerApi` raises: `NotFound`, `Refused`, `ServerUnreachable`.
     """
 
-    def __init__(self, server: str | ServerApi, *, patience: Patience | None = None) -> None:
+    def __init__(self, server: str | ServerApi, *, home: Home | None = None, patience: Patience | None = None) -> None:
+        self._home = home
         self._patience = patience or Patience()
         self._owned: HttpServer | None = None
         if isinstance(server, str):
@@ -53,6 +65,74 @@ class Client:
     ) -> None:
         if self._owned is not None:
             await self._owned.__aexit__(kind, error, trace)
+
+    @property
+    def home(self) -> Home:
+        """The key and storage of the user's side. Raises what `Home.open` raises."""
+        if self._home is None:
+            self._home = Home.open()
+        return self._home
+
+    async def register(self, flow: Flow[..., Any], *, sealed_by: SealedBy | None = None) -> FlowView:
+        """Seal the flow and make it known to the server; see `registration.register`."""
+        return await register(flow, self.api, self.home, sealed_by=sealed_by)
+
+    @overload
+    async def start(
+        self,
+        flow: Flow[..., Coroutine[Any, Any, A]],
+        *,
+        parameters: Mapping[str, object] | None = None,
+        at: datetime | None = None,
+        labels: Collection[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[A]: ...
+    @overload
+    async def start(
+        self,
+        flow: Flow[..., R],
+        *,
+        parameters: Mapping[str, object] | None = None,
+        at: datetime | None = None,
+        labels: Collection[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[R]: ...
+    @overload
+    async def start(
+        self,
+        flow: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        at: datetime | None = None,
+        labels: Collection[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[Any]: ...
+    async def start(
+        self,
+        flow: Flow[..., Any] | str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        at: datetime | None = None,
+        labels: Collection[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> FlowRun[Any]:
+        """Ask for a run, now or `at` a time. A flow is registered first, as it is here; a name means what was registered last.
+
+        `labels` replace the flow's. The same `idempotency_key` gives the same run, asked for once. Errors: see `asking.ask`.
+        """
+        wish = Wish(
+            parameters=parameters or {},
+            at=at,
+            labels=None if labels is None else frozenset(labels),
+            idempotency_key=idempotency_key,
+        )
+        subject = None if isinstance(flow, str) else flow
+        view = await self.api.flow(flow) if isinstance(flow, str) else await self.register(flow)
+        return FlowRun(await ask(view, self.api, self.home, wish, flow=subject), self)
+
+    def flow_run(self, run: str) -> FlowRun[Any]:
+        """The run of that id, which is not looked up here."""
+        return FlowRun(RunId(run), self)
 
     async def wait(self, run: str) -> RunView:
         """The run once it has ended. Follows the log instead of asking again and again, also across a server's restart."""

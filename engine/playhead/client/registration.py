@@ -1,0 +1,134 @@
+"""Registering a flow: its seal and its schedule's ticket into storage, and facts only to the server. Owns the order of the three."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.to_thread
+from pydantic import JsonValue, ValidationError
+
+from playhead.client.sealing import code_of, kind_of
+from playhead.core import events as ev
+from playhead.core.events import SealedBy
+from playhead.core.schedules import check_schedule
+from playhead.errors import AlreadyExists, BadParameter, BadSchedule
+from playhead.flows.flow import Flow
+from playhead.flows.task import Task
+from playhead.home import Home
+from playhead.ports.server import FlowView, ServerApi
+from playhead.trust.payload import dump
+from playhead.trust.seal import Code, Seal, signature_of, write_seal
+from playhead.trust.ticket import ScheduleTicket, read_schedule, write_schedule
+
+
+async def register(flow: Flow[..., Any], api: ServerApi, home: Home, *, sealed_by: SealedBy | None = None) -> FlowView:
+    """Seal the flow into the home's storage and make it known to the server; with a schedule it runs by itself from then on.
+
+    `sealed_by` None: as fits where the code is. The same content registered again changes nothing. BadSchedule, BadParameter (a
+    scheduled flow has a parameter without a default) and FlowLoadError come before anything is written.
+    """
+    registered = await anyio.to_thread.run_sync(lambda: _prepare(flow, home, sealed_by))
+    return await api.register_flow(registered)
+
+
+def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> ev.FlowRegistered:
+    """Everything on the user's side: check, seal, sign; then the facts that a server may learn."""
+    schedule = _schedule_of(flow)
+    if schedule is not None:
+        _refuse_open_parameters(flow)
+    code = code_of(flow, sealed_by)
+    facts = _Facts.of(flow)
+    key = home.keys.flow_key(flow.name)
+    seal = Seal(
+        flow=flow.name,
+        code=code,
+        signature=signature_of(flow.fn),
+        executor=_json(flow.executor.model_dump(mode="json")),
+        run_config=_json(flow.run_config.model_dump(mode="json")),
+    )
+    seal_id = write_seal(home.storage, seal, key)
+    if schedule is not None:
+        _sign_schedule(flow, home, schedule, seal_id, facts.labels)
+    return ev.FlowRegistered(
+        flow=flow.name,
+        seal=seal_id,
+        sealed_by=kind_of(code),
+        parameters=facts.parameters,
+        tasks=facts.tasks,
+        executor=flow.executor.kind,
+        run_config=flow.run_config.kind,
+        labels=facts.labels,
+        storage=home.storage.id,
+        key_id=key.key_id,
+        python=_python_of(code),
+        schedule=schedule,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The names that the flow declares."""
+
+    parameters: tuple[str, ...]
+    tasks: tuple[str, ...]  # those that its module has; what it makes while it runs is not known before
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, flow: Flow[..., Any]) -> _Facts:
+        names: dict[str, object] = getattr(flow.fn, "__globals__", {})
+        tasks = {value.name for value in names.values() if isinstance(value, Task)}
+        return cls(tuple(flow.signature.parameters), tuple(sorted(tasks)), tuple(sorted(flow.run_config.labels)))
+
+
+def _schedule_of(flow: Flow[..., Any]) -> ev.Schedule | None:
+    if flow.schedule is None:
+        return None
+    try:
+        schedule = flow.schedule.to_schedule()
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(each["loc"][0]) for each in error.errors() if each["loc"]}))
+        raise BadSchedule(
+            f"the schedule {flow.schedule} of flow {flow.name} cannot be followed: {fields} does not fit",
+            hint="Cron('0 6 * * MON-FRI', tz='Europe/Paris'), or Every(timedelta(minutes=5))",
+        ) from None
+    check_schedule(schedule)
+    return schedule
+
+
+def _refuse_open_parameters(flow: Flow[..., Any]) -> None:
+    for parameter in flow.signature.parameters.values():
+        if parameter.default is parameter.empty:
+            raise BadParameter(
+                f"flow {flow.name} has a schedule, and its parameter {parameter.name!r} has no default",
+                hint="nobody is there to give it when a schedule starts a run: give it a default",
+            )
+
+
+def _sign_schedule(
+    flow: Flow[..., Any], home: Home, schedule: ev.Schedule, seal_id: str, labels: tuple[str, ...]
+) -> None:
+    defaults = {name: parameter.default for name, parameter in flow.signature.parameters.items()}
+    key = home.keys.flow_key(flow.name)
+    ticket = ScheduleTicket(
+        schedule=schedule.id, flow=flow.name, seal=seal_id, parameters=dump(defaults), labels=labels
+    )
+    try:
+        write_schedule(home.storage, ticket, key)
+    except AlreadyExists:
+        # Equal defaults may pickle differently in another process, but the seal holds them too: the same seal, the same defaults.
+        if read_schedule(home.storage, flow.name, schedule.id, seal_id, key).labels != labels:
+            raise
+
+
+def _json(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The fields with sets in an order: else the same flow would have another seal in each process."""
+    ordered = dict(fields)
+    if isinstance(labels := fields.get("labels"), list):
+        ordered["labels"] = [*sorted(map(str, labels))]
+    return ordered
+
+
+def _python_of(code: Code) -> str | None:
+    return f"{sys.version_info.major}.{sys.version_info.minor}" if code.kind == "value" else None
