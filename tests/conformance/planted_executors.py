@@ -87,10 +87,11 @@ class SaysMemoryIsSeparate(Threads):
 
 
 class BeginsLastFirst(Threads):
-    def _admit(self) -> None:
+    def _admit(self, *, here: bool = False) -> Call | None:
         self._waiting.reverse()
-        super()._admit()
+        mine = super()._admit(here=here)
         self._waiting.reverse()
+        return mine
 
 
 class SaysItIsNarrower(Threads):
@@ -106,11 +107,12 @@ class SaysItIsWider(Threads):
 
 
 class ForgetsCoroutinesInTheWidth(Threads):
-    def _admit(self) -> None:
+    def _admit(self, *, here: bool = False) -> Call | None:
         on_loop = self._running & self._on_loop
         self._running -= on_loop
-        super()._admit()
+        mine = super()._admit(here=here)
         self._running |= on_loop
+        return mine
 
 
 class TakesCoroutinesForFunctions(Threads):
@@ -146,12 +148,12 @@ class LeavesCoroutinesRunning(Threads):
 
 
 class RunsCancelledCalls(Threads):
-    def _admit(self) -> None:
+    def _admit(self, *, here: bool = False) -> Call | None:
         for call in self._waiting:
             if call.cancelled():
                 args, _ = call.take_arguments()
                 threading.Thread(target=call.fn, args=args, daemon=True).start()
-        super()._admit()
+        return super()._admit(here=here)
 
 
 class RefusesToCancel(Threads):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import time
 import weakref
@@ -246,9 +247,6 @@ def test_a_call_costs_little() -> None:
     async def run() -> None:
         async with LocalExecutor().open() as executor:
             await executor.submit(int)
-            threading.setprofile(None)
-            import sys
-
             sys.setprofile(count)
             try:
                 for _ in range(100):
@@ -257,7 +255,7 @@ def test_a_call_costs_little() -> None:
                 sys.setprofile(None)
 
     asyncio.run(run())
-    assert calls / 100 < 80
+    assert calls / 100 < 32  # calls and returns, of Python and C; 21 when this was written
 
 
 class _Owner:

@@ -94,54 +94,74 @@ class Crew(ABC):
         for thread in self._leavers:
             thread.join()  # they are past their last line: this only waits for the interpreter to let go of them
 
-    def _admit(self) -> None:
-        """Begin what may begin. The lock is held."""
+    def _admit(self, *, here: bool = False) -> Call | None:
+        """Begin what may begin. The lock is held.
+
+        With `here` the calling thread is free, and takes the first call for a thread itself: to wake another one costs
+        more than a small call does.
+        """
+        mine: Call | None = None
         while self._waiting and len(self._running) < self._width and self._abandoned < MAX_ABANDONED:
             call = self._waiting.popleft()
             if call.ended:
                 continue
             self._running.add(call)
+            if self._begin_elsewhere(call):
+                continue
+            if here and mine is None:
+                mine = call
+            elif not self._hand_over(call):
+                break
+        return mine
+
+    def _begin_elsewhere(self, call: Call) -> bool:
+        """Begin a call that needs no thread of the crew, if it is one. The lock is held."""
+        del call
+        return False
+
+    def _hand_over(self, call: Call) -> bool:
+        """Give the call to an idle thread or a new one. False if there is none to have, and the call waits on."""
+        if self._idle:
+            self._idle -= 1
+        else:
             try:
-                self._begin(call)
-            except RuntimeError:  # the system gives no more threads: those that there are will come to this call
+                threading.Thread(target=self._work, name=f"{self._name}-{self._members + 1}", daemon=True).start()
+            except RuntimeError:  # the system gives no more: the threads that there are will come to this call
                 self._running.discard(call)
                 if not self._members:
                     raise
                 self._waiting.appendleft(call)
-                return
-
-    def _begin(self, call: Call) -> None:
-        """Give the call to a thread. The lock is held."""
-        if self._idle:
-            self._idle -= 1
-        else:
-            threading.Thread(target=self._work, name=f"{self._name}-{self._members + 1}", daemon=True).start()
+                return False
             self._members += 1
         self._inbox.put(call)
+        return True
 
     def _work(self) -> None:
         """A thread's life."""
         lane = self._open_lane()
-        while (call := self._inbox.get()) is not None:
+        call = self._inbox.get()
+        while call is not None:
             lane.run(call)
-            stays = self._give_back(call)
-            del call  # an idle thread must not keep a result alive
+            stays, call = self._give_back(call)  # and lets go of the old one: an idle thread must keep no result alive
             if not stays:
                 return  # this thread was written off with its call
+            if call is None:
+                call = self._inbox.get()
         lane.close()
         self._leave()
 
-    def _give_back(self, call: Call) -> bool:
-        """The work of the call is over: its place is free. False if its place had been taken from it before."""
+    def _give_back(self, call: Call) -> tuple[bool, Call | None]:
+        """The work of the call is over. Tells whether its place was still its own, and what to compute next."""
         with self._lock:
-            kept = call in self._running
-            if kept:
-                self._running.discard(call)
-                self._idle += 1
-            else:
+            if call not in self._running:
                 self._abandoned -= 1
-            self._admit()
-        return kept
+                self._admit()
+                return False, None
+            self._running.discard(call)
+            following = self._admit(here=True)
+            if following is None:
+                self._idle += 1
+            return True, following
 
     def _leave(self) -> None:
         with self._lock:

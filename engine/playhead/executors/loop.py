@@ -30,7 +30,10 @@ class LoopThread:
 
     def begin(self, call: Call) -> None:
         """Start the call's coroutine soon. From any thread."""
-        self._loop.call_soon_threadsafe(self._begin, call)
+        if threading.current_thread() is self._thread:
+            self._begin(call)
+        else:
+            self._loop.call_soon_threadsafe(self._begin, call)
 
     def cancel(self, call: Call) -> None:
         """Cancel the call's coroutine soon, if it runs. From any thread."""

@@ -69,15 +69,15 @@ class ThreadCrew(Crew):
     def _open_lane(self) -> Lane:
         return ThreadLane(self._deadlines)
 
-    def _begin(self, call: Call) -> None:
+    def _begin_elsewhere(self, call: Call) -> bool:
         if not is_async(call.fn):
-            super()._begin(call)
-            return
+            return False
         if self._loop is None:
             self._loop = LoopThread(self._name, self._coroutine_ended)
         self._on_loop.add(call)
         self._loop.begin(call)
         self._deadlines.watch(call)
+        return True
 
     def _coroutine_ended(self, call: Call) -> None:
         with self._lock:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, NamedTuple
 
-import cloudpickle  # type: ignore[import-untyped]  # it ships no types
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs] — it ships no types
 
 CALL = b"c"  # to the worker: (fn, args, kwargs)
 COROUTINE = b"a"  # to the worker: the same, and calling fn gives a coroutine
