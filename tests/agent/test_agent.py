@@ -21,6 +21,8 @@ from playhead.ports.server import (
     DiedRequest,
     EventFilter,
     EventPage,
+    RunFilter,
+    RunPage,
     ServerApi,
 )
 from playhead.trust.keys import DerivedKey
@@ -285,8 +287,10 @@ async def test_a_runner_that_outlives_its_run_is_killed() -> None:
 
 
 async def test_a_runner_whose_epoch_was_taken_away_is_killed() -> None:
+    """With one slot nobody claims the run again before its old runner is gone: that it was lost must be enough."""
     machine = Machine()
-    async with a_world() as world, at_work(an_agent(world, machine, pace=replace(PACE, superseded_grace_seconds=0))):
+    pace = replace(PACE, superseded_grace_seconds=0)
+    async with a_world() as world, at_work(an_agent(world, machine, capacity=1, pace=pace)):
         run = await world.ask()
         runner = await machine.launched(1)
         await world.begins(runner.order)
@@ -433,6 +437,36 @@ async def test_a_slow_query_costs_a_living_runner_nothing() -> None:
                 await world.succeeds(runner.order)
                 runner.end(Exit(exit_code=0))
             assert (held.run, held.epoch) in machine.running
+
+
+async def test_a_server_that_is_behind_costs_a_living_runner_nothing() -> None:
+    """Its answers are from before the claim: the run is not among the agent's, and its row is ready at the epoch before."""
+    looks = 0
+    looked_often = anyio.Event()
+
+    class Behind(Troubled):
+        async def runs(self, which: RunFilter, **how: Any) -> RunPage:
+            nonlocal looks
+            page = await self._api.runs(which, **how)
+            if which.agent is not None:
+                return page.model_copy(update={"runs": ()})
+            if which.prefix is not None:
+                looks += 1
+                if looks == 3:
+                    looked_often.set()
+                stale = {"attempt": 0, "state": RunStatus.READY}
+                return page.model_copy(update={"runs": tuple(row.model_copy(update=stale) for row in page.runs)})
+            return page
+
+    machine = Machine()
+    pace = replace(PACE, safety_seconds=0.001, ended_grace_seconds=0, superseded_grace_seconds=0)
+    async with a_world() as world:
+        async with at_work(an_agent(world, machine, api=cast("ServerApi", Behind(world)), pace=pace)):
+            await world.ask()
+            await machine.launched(1)
+            await looked_often.wait()
+            assert len(machine.running) == 1
+        assert len(machine.running) == 1
 
 
 async def test_an_agent_that_is_taken_for_gone_joins_again() -> None:
