@@ -10,15 +10,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from playhead.core import events as ev
-from playhead.core.names import Micros
+from playhead.core.decide import Command
+from playhead.core.names import Micros, Version, flow_stream
+from playhead.core.replay import to_append
 from playhead.core.schedule_ids import scheduled_run_id
 from playhead.core.schedules import MICROS
 from playhead.errors import BadSchedule
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.server import ClaimRequest, RunFilter
+from playhead.ports.store import Append
 from playhead.service import Service, ServiceSettings
 from playhead.service.clockwork import MAX_FIRED
+from playhead.service.commands import Done
 from playhead.testing.clock import VirtualClock
 from tests.service.world import World, agent, flow, open_world, run_id
 
@@ -123,14 +127,14 @@ async def test_a_long_backlog_comes_in_pages_and_keeps_no_other_waiting() -> Non
     records, clock = MemoryRecords(), VirtualClock()
     async with open_world(records, clock=clock) as world:
         await world.service.register_flow(flow(schedule=every(1)))
-        await world.service.register_flow(flow("other", schedule=every(HOUR, OTHER)))
-    await clock.advance(HOUR)
+        await world.service.register_flow(flow("other", schedule=every(600, OTHER)))
+    await clock.advance(600)
     async with open_world(records, clock=clock) as world:
-        await world.until("run.ready", HOUR + 1)
+        await world.until("run.ready", 601)
         flows = [event.data["flow"] for event in await world.recorded("run.scheduled")]
-        assert flows.count("census") == HOUR
+        assert flows.count("census") == 600
         assert flows.index("other") <= MAX_FIRED
-        assert len(set(await due_times(world))) == HOUR
+        assert len(set(await due_times(world))) == 600
 
 
 async def test_two_services_on_one_log_ask_once_for_each_time() -> None:
@@ -217,13 +221,47 @@ async def test_the_same_schedule_goes_on_through_a_registration_with_the_new_cod
 
 
 async def test_a_time_between_two_registrations_of_the_same_schedule_is_not_lost() -> None:
+    """The second comes right after a restart, when the time that was missed has no run yet."""
     records, clock = MemoryRecords(), VirtualClock()
-    async with Log.open(MemoryBackend(records)) as log, Service(log, clock=clock) as service:
-        await service.register_flow(flow(schedule=every(3600)))
-    await clock.advance(3600)
+    async with Log.open(MemoryBackend(records)) as log:
+        async with Service(log, clock=clock) as service:
+            await service.register_flow(flow(schedule=every(60)))
+            await service.register_flow(flow(seal="bb" * 8, schedule=every(60)))
+        await clock.advance(60)
+        again = flow(seal="aa" * 8, schedule=every(60))
+        await log.append(
+            Append(
+                stream=flow_stream("census"),
+                events=(to_append(again),),
+                expected=Version(2),
+                append_id="again",
+                actor="client",
+                recorded_at=clock.now(),
+            )
+        )
     async with open_world(records, clock=clock) as world:
-        await world.service.register_flow(flow(seal="aa" * 8, schedule=every(3600)))
-        await world.until("run.ready")
+        (scheduled,) = await world.until("run.scheduled")
+        assert scheduled.data["seal"] == "aa" * 8
+
+
+async def test_a_due_time_costs_one_command() -> None:
+    """A round waits until the read models have seen the one before, else it would ask for the same runs again."""
+    async with open_world() as world:
+        await world.service.register_flow(flow(schedule=every(1)))
+        await world.seen()
+        commands = world.service._commands  # pyright: ignore[reportPrivateUsage]  # counted, not called
+        carry_out, asked = commands.carry_out, list[str]()
+
+        async def counted(run: str, command: Command, *, append_id: str, actor: str) -> Done:
+            asked.append(run)
+            return await carry_out(run, command, append_id=append_id, actor=actor)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(commands, "carry_out", counted)
+            await world.clock.advance(50)
+            await world.until("run.ready", 50)
+            await world.seen()
+        assert len(asked) == len(set(asked)) == 50
 
 
 async def test_a_schedule_that_comes_back_does_not_make_up_for_the_time_it_was_gone() -> None:
@@ -241,7 +279,7 @@ async def test_a_schedule_that_comes_back_does_not_make_up_for_the_time_it_was_g
 
 
 async def test_a_flow_says_when_it_is_due_next() -> None:
-    async with open_world(clock=at("2026-06-01T05:00")) as world:
+    async with open_world(clock=at("2026-06-01T05:00"), settings=NO_SWEEP) as world:
         view = await world.service.register_flow(flow(schedule=cron("0 6 * * *")))
         assert view.next_due == "2026-06-01T04:00:00.000000Z"
         await world.clock.advance(HOUR)

@@ -98,7 +98,3 @@ async def test_an_older_state_does_not_replace_a_newer_one() -> None:
         states.keep(A, newer)
         states.keep(A, older)
         assert await states.known(A) == newer
-        states.drop(A)
-        states.drop(A)
-        assert len(states) == 0
-        assert await states.known(A) is None

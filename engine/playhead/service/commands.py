@@ -123,13 +123,8 @@ class RunCommands:
 
     async def _append(self, request: Request, stream: StreamName, state: RunState | None, decision: Decision) -> Done:
         append = _to_append(request, stream, decision.events, _version(state))
-        try:
-            ack = await self._store.append(append)
-        except (WrongVersion, AppendMismatch):
-            raise  # the log is ahead of the kept state, which is right as far as it goes
-        except BaseException:
-            self._states.drop(stream)
-            raise
+        # Whatever this raises, the kept state stays right as far as it goes: at worst the log is ahead of it.
+        ack = await self._store.append(append)
         after = decision.after
         if ack.duplicate:
             after = await self._newest(stream)

@@ -82,11 +82,5 @@ class Folds(Generic[S]):
         while self._total > self._max_weight and len(self._kept) > 1:
             self._total -= self._weight(self._kept.popitem(last=False)[1])
 
-    def drop(self, stream: StreamName) -> None:
-        """Forget the state: an append's outcome is not known, or another version was found in the log."""
-        state = self._kept.pop(stream, None)
-        if state is not None:
-            self._total -= self._weight(state)
-
     def __len__(self) -> int:
         return len(self._kept)

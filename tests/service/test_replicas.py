@@ -1,0 +1,143 @@
+"""Two servers on one log: what one has kept may be behind, and neither its answers nor its refusals may come from that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from playhead.core import events as ev
+from playhead.core.decide import KEY_SCHEME, Cancel, Claim, Lose, MakeReady, ScheduleRun, Start
+from playhead.core.lifecycle import evolve
+from playhead.core.names import AgentId, Epoch, Micros, Position, run_stream
+from playhead.core.replay import event_of, stamp_of
+from playhead.core.state import RunState, RunStatus
+from playhead.log import Log
+from playhead.log.memory import MemoryBackend
+from playhead.ports.store import EventStore, Recorded
+from playhead.service import ServiceSettings
+from playhead.service.commands import RunCommands
+from playhead.service.folds import Folds
+from playhead.service.leases import Leases
+from playhead.service.projector import Projector
+from playhead.service.read_models import ReadModels
+from playhead.testing.clock import VirtualClock
+from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id
+
+RUN = run_id(1)
+NOW = Micros(1_000)
+CLAIM = Claim(agent=AgentId("otter"), claim="c1" * 8, grant="97" * 8, now=NOW)
+
+
+class Replica:
+    """Commands with a cache of their own, and nothing that keeps it up to date."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.states = Folds[RunState](store, step, weight=lambda _: 1, max_weight=100)
+        self.commands = RunCommands(store, self.states, lambda _: None)
+
+
+def step(state: RunState | None, recorded: Recorded) -> RunState:
+    return evolve(state, event_of(recorded), stamp_of(recorded))
+
+
+@asynccontextmanager
+async def two_replicas() -> AsyncGenerator[tuple[RunCommands, RunCommands]]:
+    """The second has kept the run as it was when it was ready."""
+    async with Log.open(MemoryBackend()) as log:
+        one, other = Replica(log), Replica(log)
+        scheduled = embedded().scheduled.model_copy(update={"origin": ev.Origin.ASKED})
+        schedule = ScheduleRun(scheduled=scheduled, now=NOW)
+        await one.commands.carry_out(RUN, schedule, append_id="scheduled", actor="client")
+        await other.states.fresh(run_stream(RUN))
+        yield one.commands, other.commands
+
+
+async def test_nothing_to_do_is_not_said_by_a_state_that_is_behind() -> None:
+    async with two_replicas() as (one, other):
+        await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
+        loss = Lose(epoch=Epoch(1), reason=ev.LossReason.EXITED, exit_code=1, now=NOW)
+        done = await other.carry_out(RUN, loss, append_id="lose.1", actor="agent/otter")
+        assert (done.state.status, len(done.events)) == (RunStatus.READY, 1)
+
+
+async def test_a_refusal_is_not_said_by_a_state_that_is_behind() -> None:
+    async with two_replicas() as (one, other):
+        await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
+        start = Start(epoch=Epoch(1), grant=CLAIM.grant, storage=STORAGE, python="3.11", key_scheme=KEY_SCHEME, now=NOW)
+        done = await other.carry_out(RUN, start, append_id="start.1", actor="runner/1")
+        assert done.state.status is RunStatus.RUNNING
+        assert (await one.leased(RUN, Epoch(1), CLAIM.grant)).status is RunStatus.RUNNING
+
+
+async def test_a_claim_that_is_repeated_at_another_server_gets_the_first_grant() -> None:
+    async with two_replicas() as (one, other):
+        first = await one.carry_out(RUN, CLAIM, append_id="claim.c1", actor="agent/otter")
+        again = Claim(agent=CLAIM.agent, claim=CLAIM.claim, grant="ee" * 8, now=NOW)
+        second = await other.carry_out(RUN, again, append_id="claim.c1", actor="agent/otter")
+        assert second.state.head.grant == first.state.head.grant == CLAIM.grant
+        assert second.events == ()
+
+
+async def test_the_same_append_by_both_is_one() -> None:
+    async with two_replicas() as (one, other):
+        cancel = Cancel(now=NOW)
+        first = await one.carry_out(RUN, cancel, append_id="cancel", actor="client")
+        second = await other.carry_out(RUN, cancel, append_id="cancel", actor="client")
+        assert (second.state, second.position) == (first.state, first.position)
+        assert (await other.carry_out(RUN, MakeReady(now=NOW), append_id="r", actor="server")).events == ()
+
+
+async def test_a_row_never_goes_back_to_an_older_version() -> None:
+    """A command may be ahead of the log's follower, and its state may be forgotten before the follower comes by."""
+    async with open_world() as world:
+        claimed = await world.running()
+        await world.report(claimed, 0, ADOPTED)
+        await world.seen()
+        page = await world.log.read_all(after=Position(0), limit=100)
+        older = page.events[:-2]
+        async with ReadModels(None, world.log, world.clock) as models:
+
+            async def project(events: tuple[Recorded, ...]) -> str:
+                states = Folds[RunState](world.log, step, weight=lambda _: 1, max_weight=10)
+                projector = Projector(world.log, models, states, observe=lambda _: None, wake=lambda: None)
+                await projector.project(type(page)(events, events[-1].position))
+                return str((await models.rows("page_of_runs", **EVERY))[0]["summary"])
+
+            assert '"running"' in await project(page.events)
+            assert '"running"' in await project(older)
+
+
+EVERY: dict[str, object] = {
+    "before": 10**9, "agent": None, "states": None, "since": None, "low": "", "high": "g", "limit": 10
+}  # fmt: skip
+
+
+async def test_a_runner_that_began_elsewhere_has_its_whole_lease() -> None:
+    """This server learns of the start by the log only, long after it saw the claim."""
+    async with two_replicas() as (one, _):
+        clock, terms = VirtualClock(), ServiceSettings()
+        leases = Leases(clock, terms, lambda _: clock.monotonic())
+        claimed = await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
+        leases.observe(claimed.state)
+        await clock.advance(terms.lease_seconds * 2)
+        assert leases.ended() == []
+        start = Start(epoch=Epoch(1), grant=CLAIM.grant, storage=STORAGE, python="3.11", key_scheme=KEY_SCHEME, now=NOW)
+        leases.observe((await one.carry_out(RUN, start, append_id="start.1", actor="runner/1")).state)
+        leases.observe(claimed.state)
+        await clock.advance(terms.lease_seconds - 1)
+        assert leases.ended() == []
+        await clock.advance(1)
+        assert [ended.epoch for ended in leases.ended()] == [1]
+
+
+async def test_what_another_server_wrote_is_shown_here() -> None:
+    async with open_world() as world:
+        await world.service.register_flow(flow())
+        await world.service.join(agent())
+        await world.ask()
+        replica = Replica(world.log)
+        await replica.commands.carry_out(RUN, CLAIM, append_id="claim.c1", actor="agent/otter")
+        await world.seen()
+        (shown,) = await world.service.agents()
+        assert shown.runs == (RUN,)
+        assert (await world.service.run(RUN)).seal == SEAL
