@@ -62,12 +62,7 @@ class Settings(BaseModel):
         if named:
             _fill(found, _file(Path(named).expanduser(), must_exist=True))
         home = _home(found.get("home"))
-        of_home = home / CONFIG_FILE
-        _fill(found, _file(of_home, must_exist=False))
-        if "home" in found and found["home"].origin == str(of_home):
-            raise UsageError(
-                f"{of_home} sets 'home', and lies in the home itself", hint="set PLAYHEAD_HOME, and take the key out"
-            )
+        _fill(found, _file_in(home))
         return cls._validated(home, found)
 
     @classmethod
@@ -116,6 +111,16 @@ def _file(path: Path, *, must_exist: bool) -> Iterator[tuple[str, _Given]]:
                 hint=f"did you mean {near[0]!r}?" if near else f"the settings are: {', '.join(_FIELDS)}",
             )
         yield key, _Given(value, str(path))
+
+
+def _file_in(home: Path) -> Iterator[tuple[str, _Given]]:
+    for key, given in _file(home / CONFIG_FILE, must_exist=False):
+        if key == "home":
+            raise UsageError(
+                f"{given.origin} sets 'home', and lies in the home itself",
+                hint="set PLAYHEAD_HOME, and take the key out",
+            )
+        yield key, given
 
 
 def _parsed(path: Path, *, must_exist: bool) -> dict[str, object]:
