@@ -8,14 +8,16 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
 
 from playhead.errors import InfrastructureLost, UsageError
 from playhead.executors import ProcessExecutor
+from playhead.executors.workforce import Workforce
 from playhead.ports.executor import OpenExecutor
 from playhead.testing.gates import Gate, wait_at
 
@@ -191,6 +193,18 @@ async def test_ctrl_c_is_the_parents_to_handle() -> None:
         assert await executor.submit(max, 1, 2) == 2
 
 
+async def test_a_system_that_gives_no_process_loses_the_call_and_not_the_executor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ProcessExecutor(workers=1).open() as executor:
+        for error in (OSError("no more processes"), ValueError("a fault of ours")):
+            with monkeypatch.context() as patch:
+                patch.setattr(Workforce, "hire", _failing(error))
+                with pytest.raises(InfrastructureLost, match=str(error)):
+                    await executor.submit(max, 1, 2)
+        assert await executor.submit(max, 1, 2) == 2
+
+
 async def test_elsewhere_than_on_linux_and_macos_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = ProcessExecutor().open()
     monkeypatch.setattr(sys, "platform", "win32")
@@ -203,6 +217,13 @@ def _fail_with_a_cause() -> None:
         raise KeyError("five")
     except KeyError as error:
         raise ValueError("no number") from error
+
+
+def _failing(error: Exception) -> Callable[[Workforce], NoReturn]:
+    def hire(_: Workforce) -> NoReturn:
+        raise error
+
+    return hire
 
 
 async def _fill(executor: OpenExecutor) -> None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from playhead.errors import MisusedCall
+from playhead.errors import InfrastructureLost, MisusedCall
 from playhead.executors.calls import Call
 from playhead.ports.executor import ExecutorFuture
 
@@ -88,9 +88,10 @@ class Crew(ABC):
         with self._lock:
             for _ in range(self._members):
                 self._inbox.put(None)
-            if not self._members:
-                self._dismissed.set_result(None)
-        await asyncio.wait({asyncio.wrap_future(self._dismissed)}, timeout=CLOSE_SECONDS)
+            self._dismiss_if_empty()
+        dismissed = asyncio.wrap_future(self._dismissed)
+        await asyncio.wait({dismissed}, timeout=CLOSE_SECONDS)
+        dismissed.cancel()
         for thread in self._leavers:
             thread.join()  # they are past their last line: this only waits for the interpreter to let go of them
 
@@ -141,7 +142,10 @@ class Crew(ABC):
         lane = self._open_lane()
         call = self._inbox.get()
         while call is not None:
-            lane.run(call)
+            try:
+                lane.run(call)
+            except BaseException as error:  # noqa: BLE001 — ours or the system's: a call must not be left without an end
+                call.fail(InfrastructureLost(f"the executor could not compute {call.name}: {error!r}"))
             stays, call = self._give_back(call)  # and lets go of the old one: an idle thread must keep no result alive
             if not stays:
                 return  # this thread was written off with its call
@@ -165,14 +169,23 @@ class Crew(ABC):
 
     def _leave(self) -> None:
         with self._lock:
-            self._members -= 1
             self._leavers.append(threading.current_thread())
-            last = not self._members
-        if last:
-            try:
-                self._last_left()
-            finally:
-                self._dismissed.set_result(None)
+            last = self._members == 1
+            if not last:
+                self._members -= 1
+        if not last:
+            return
+        try:
+            self._last_left()
+        finally:
+            with self._lock:
+                self._members -= 1
+                self._dismiss_if_empty()
+
+    def _dismiss_if_empty(self) -> None:
+        """Let `close` go on when no thread is left. The lock is held."""
+        if self._closed and not self._members and not self._dismissed.done():
+            self._dismissed.set_result(None)
 
     def _last_left(self) -> None:  # noqa: B027 — most crews share nothing
         """Let go of what the crew shares. Called in the last thread that leaves, and only if there was one."""

@@ -46,13 +46,15 @@ class LoopThread:
         await asyncio.wait({ended}, timeout=2 * GRACE_SECONDS)
         if self._ended.done():
             self._thread.join()
+        ended.cancel()
 
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._live())
         finally:
-            self._ended.set_result(None)
+            if self._ended.set_running_or_notify_cancel():  # not when nobody waits any longer
+                self._ended.set_result(None)
 
     async def _live(self) -> None:
         await self._closing.wait()

@@ -58,8 +58,10 @@ class ProcessCrew(Crew):
                 worker.kill()
 
     async def close(self) -> None:
-        await super().close()
-        self._deadlines.close()
+        try:
+            await super().close()
+        finally:
+            self._deadlines.close()
 
     def serve(self, call: Call, worker: Worker) -> bool:
         """From now on, to stop the call is to kill the worker. False if the call has ended already."""
@@ -107,12 +109,12 @@ class ProcessLane:
         try:
             answer = worker.ask(request)
         except WorkerDied as death:
-            self._crew.served(call)
             self._let_go()
             call.fail(_lost(call, death))
         else:
-            self._crew.served(call)
             _end(call, answer)
+        finally:
+            self._crew.served(call)
 
     def close(self) -> None:
         self._let_go()

@@ -58,13 +58,16 @@ class ThreadCrew(Crew):
                 self._loop.cancel(call)
             else:
                 self._members -= 1
+                self._dismiss_if_empty()
             self._admit()
 
     async def close(self) -> None:
-        await super().close()
-        if self._loop is not None:
-            await self._loop.close()
-        self._deadlines.close()
+        try:
+            await super().close()
+        finally:
+            self._deadlines.close()
+            if self._loop is not None:
+                await self._loop.close()
 
     def _open_lane(self) -> Lane:
         return ThreadLane(self._deadlines)
