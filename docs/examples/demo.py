@@ -67,7 +67,7 @@ def wait_for_engine(engine: subprocess.Popen[bytes]) -> None:
 def show_history() -> None:
     """The log holds every change: look at the run as it was, event by event."""
     say_and_run("show", "@last", "--steps")
-    say_and_run("replay", "@last", "--at", "20", "--brief")
+    say_and_run("replay", "@last", "--at", "12")
     print("\nThe history stays. Replay it yourself, to any moment, with or without a server:")
     for words in (["replay", "@last", "--at", "500"], ["events", "@last"], ["logs", "@last"]):
         print(f"  PLAYHEAD_HOME={HOME} {relative(Path(PLAYHEAD))} {shlex.join(words)}")
