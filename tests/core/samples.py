@@ -168,7 +168,7 @@ def command_of(recipe: Recipe, state: RunState | None) -> Command:
     if recipe.kind is Report:
         return Report(epoch=epoch, grant=grant, origin=epoch, first_seq=seq, events=recipe.events, now=now)
     if recipe.kind is Lose:
-        return Lose(epoch=epoch, reason=list(ev.LossReason)[number % 3], now=now)
+        return Lose(epoch=epoch, reason=list(ev.LossReason)[number % len(ev.LossReason)], now=now)
     return Cancel(now=now)
 
 

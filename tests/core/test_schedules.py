@@ -104,6 +104,7 @@ def test_a_cron_time_is_later_and_is_found_again_from_just_before(moment: int, t
         (cron("0 6 * * *", "Europe/Pari"), "no time zone named 'Europe/Pari'"),
         (cron("0 6 * * *", "Europe"), "no time zone"),
         (cron("0 6 * * *", "/etc/passwd"), "no time zone"),
+        (Schedule(id=ID, every_seconds=10**12), "beyond the year 9999"),
         (Schedule(id=ID), "either a cron"),
         (Schedule(id=ID, cron="0 6 * * *", every_seconds=5), "either a cron"),
         (Schedule(id=ID, every_seconds=5, tz="UTC"), "time zone belongs"),

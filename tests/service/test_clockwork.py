@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import anyio
 import pytest
 
 from playhead.core import events as ev
@@ -15,16 +16,21 @@ from playhead.core.names import Micros, Version, flow_stream
 from playhead.core.replay import to_append
 from playhead.core.schedule_ids import scheduled_run_id
 from playhead.core.schedules import MICROS
+from playhead.core.state import RunState
 from playhead.errors import BadSchedule
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.server import ClaimRequest, RunFilter
 from playhead.ports.store import Append
 from playhead.service import Service, ServiceSettings
-from playhead.service.clockwork import MAX_FIRED
-from playhead.service.commands import Done
+from playhead.service.clockwork import MAX_FIRED, Clockwork
+from playhead.service.commands import Done, RunCommands
+from playhead.service.flows import Flows
+from playhead.service.folds import Folds
+from playhead.service.projector import Projector
+from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
-from tests.service.world import World, agent, flow, open_world, run_id
+from tests.service.world import World, agent, flow, open_world, run_id, run_step
 
 ID, OTHER = "5c" * 8, "5d" * 8
 HOUR = 3600
@@ -244,24 +250,37 @@ async def test_a_time_between_two_registrations_of_the_same_schedule_is_not_lost
         assert scheduled.data["seal"] == "aa" * 8
 
 
-async def test_a_due_time_costs_one_command() -> None:
-    """A round waits until the read models have seen the one before, else it would ask for the same runs again."""
-    async with open_world() as world:
-        await world.service.register_flow(flow(schedule=every(1)))
-        await world.seen()
-        commands = world.service._commands  # pyright: ignore[reportPrivateUsage]  # counted, not called
-        carry_out, asked = commands.carry_out, list[str]()
+class CountedCommands(RunCommands):
+    asked = 0
 
-        async def counted(run: str, command: Command, *, append_id: str, actor: str) -> Done:
-            asked.append(run)
-            return await carry_out(run, command, append_id=append_id, actor=actor)
+    async def carry_out(self, run: str, command: Command, *, append_id: str, actor: str) -> Done:
+        self.asked += 1
+        return await super().carry_out(run, command, append_id=append_id, actor=actor)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(commands, "carry_out", counted)
-            await world.clock.advance(50)
-            await world.until("run.ready", 50)
-            await world.seen()
-        assert len(asked) == len(set(asked)) == 50
+
+async def test_a_round_waits_until_the_one_before_is_seen() -> None:
+    """Else it would ask for the same runs again and again while the read models are behind."""
+    clock = VirtualClock()
+    async with Log.open(MemoryBackend()) as log, ReadModels(None, log, clock) as models:
+        states = Folds[RunState](log, run_step, weight=lambda _: 1, max_weight=10)
+        projector = Projector(log, models, states, observe=lambda _: None, wake=lambda: None)
+        commands = CountedCommands(log, states, lambda _: None)
+        clockwork = Clockwork(models, commands, clock)
+        await Flows(log, models, clock).register(flow(schedule=every(60)))
+        await projector.catch_up()
+        await clock.advance(60)
+        async with anyio.create_task_group() as background:
+            background.start_soon(clockwork.run)
+            for _ in range(10):
+                clockwork.wake()
+                await models.rows("agents")  # a turn of the read models' thread, in which a round would get further
+            assert (commands.asked, models.position) == (1, 1)
+            await projector.catch_up()
+            for _ in range(10):
+                clockwork.wake()
+                await models.rows("agents")
+            assert (commands.asked, models.position) == (1, 3)
+            background.cancel_scope.cancel()
 
 
 async def test_a_schedule_that_comes_back_does_not_make_up_for_the_time_it_was_gone() -> None:

@@ -6,10 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from playhead.core import events as ev
-from playhead.core.decide import KEY_SCHEME, Cancel, Claim, Lose, MakeReady, ScheduleRun, Start
-from playhead.core.lifecycle import evolve
+from playhead.core.decide import KEY_SCHEME, Cancel, Claim, Lose, ScheduleRun, Start
 from playhead.core.names import AgentId, Epoch, Micros, Position, run_stream
-from playhead.core.replay import event_of, stamp_of
 from playhead.core.state import RunState, RunStatus
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
@@ -21,23 +19,20 @@ from playhead.service.leases import Leases
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
-from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id
+from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id, run_step
 
 RUN = run_id(1)
 NOW = Micros(1_000)
 CLAIM = Claim(agent=AgentId("otter"), claim="c1" * 8, grant="97" * 8, now=NOW)
+START = Start(epoch=Epoch(1), grant=CLAIM.grant, storage=STORAGE, python="3.11", key_scheme=KEY_SCHEME, now=NOW)
 
 
 class Replica:
     """Commands with a cache of their own, and nothing that keeps it up to date."""
 
     def __init__(self, store: EventStore) -> None:
-        self.states = Folds[RunState](store, step, weight=lambda _: 1, max_weight=100)
+        self.states = Folds[RunState](store, run_step, weight=lambda _: 1, max_weight=100)
         self.commands = RunCommands(store, self.states, lambda _: None)
-
-
-def step(state: RunState | None, recorded: Recorded) -> RunState:
-    return evolve(state, event_of(recorded), stamp_of(recorded))
 
 
 @asynccontextmanager
@@ -63,8 +58,7 @@ async def test_nothing_to_do_is_not_said_by_a_state_that_is_behind() -> None:
 async def test_a_refusal_is_not_said_by_a_state_that_is_behind() -> None:
     async with two_replicas() as (one, other):
         await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
-        start = Start(epoch=Epoch(1), grant=CLAIM.grant, storage=STORAGE, python="3.11", key_scheme=KEY_SCHEME, now=NOW)
-        done = await other.carry_out(RUN, start, append_id="start.1", actor="runner/1")
+        done = await other.carry_out(RUN, START, append_id="start.1", actor="runner/1")
         assert done.state.status is RunStatus.RUNNING
         assert (await one.leased(RUN, Epoch(1), CLAIM.grant)).status is RunStatus.RUNNING
 
@@ -78,13 +72,17 @@ async def test_a_claim_that_is_repeated_at_another_server_gets_the_first_grant()
         assert second.events == ()
 
 
-async def test_the_same_append_by_both_is_one() -> None:
+async def test_an_append_that_another_server_made_is_answered_with_the_state_of_today() -> None:
     async with two_replicas() as (one, other):
-        cancel = Cancel(now=NOW)
-        first = await one.carry_out(RUN, cancel, append_id="cancel", actor="client")
-        second = await other.carry_out(RUN, cancel, append_id="cancel", actor="client")
-        assert (second.state, second.position) == (first.state, first.position)
-        assert (await other.carry_out(RUN, MakeReady(now=NOW), append_id="r", actor="server")).events == ()
+        await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
+        await one.carry_out(RUN, START, append_id="start.1", actor="runner/1")
+        await other.leased(RUN, Epoch(1), CLAIM.grant)
+        first = await one.carry_out(RUN, Cancel(now=NOW), append_id="cancel", actor="client")
+        loss = Lose(epoch=Epoch(1), reason=ev.LossReason.EXITED, exit_code=1, now=NOW)
+        await one.carry_out(RUN, loss, append_id="lose.1", actor="agent/otter")
+        second = await other.carry_out(RUN, Cancel(now=NOW), append_id="cancel", actor="client")
+        assert second.position == first.position, "it was this append, and it is in the log once"
+        assert second.state.status is RunStatus.CANCELLED
 
 
 async def test_a_row_never_goes_back_to_an_older_version() -> None:
@@ -98,7 +96,7 @@ async def test_a_row_never_goes_back_to_an_older_version() -> None:
         async with ReadModels(None, world.log, world.clock) as models:
 
             async def project(events: tuple[Recorded, ...]) -> str:
-                states = Folds[RunState](world.log, step, weight=lambda _: 1, max_weight=10)
+                states = Folds[RunState](world.log, run_step, weight=lambda _: 1, max_weight=10)
                 projector = Projector(world.log, models, states, observe=lambda _: None, wake=lambda: None)
                 await projector.project(type(page)(events, events[-1].position))
                 return str((await models.rows("page_of_runs", **EVERY))[0]["summary"])
@@ -121,8 +119,7 @@ async def test_a_runner_that_began_elsewhere_has_its_whole_lease() -> None:
         leases.observe(claimed.state)
         await clock.advance(terms.lease_seconds * 2)
         assert leases.ended() == []
-        start = Start(epoch=Epoch(1), grant=CLAIM.grant, storage=STORAGE, python="3.11", key_scheme=KEY_SCHEME, now=NOW)
-        leases.observe((await one.carry_out(RUN, start, append_id="start.1", actor="runner/1")).state)
+        leases.observe((await one.carry_out(RUN, START, append_id="start.1", actor="runner/1")).state)
         leases.observe(claimed.state)
         await clock.advance(terms.lease_seconds - 1)
         assert leases.ended() == []

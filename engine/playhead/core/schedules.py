@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from playhead.core.events import Schedule
+from playhead.core.events import MAX_MOMENT, Schedule
 from playhead.core.names import Micros
 from playhead.errors import BadSchedule
 
@@ -36,6 +36,13 @@ def check_schedule(schedule: Schedule) -> None:
 
 def due_after(schedule: Schedule, moment: Micros) -> Micros:
     """The first moment strictly after `moment` at which a run is due. Raises BadSchedule."""
+    due = _due_after(schedule, moment)
+    if due > MAX_MOMENT:
+        raise BadSchedule("the schedule's next time lies beyond the year 9999")
+    return due
+
+
+def _due_after(schedule: Schedule, moment: Micros) -> Micros:
     if schedule.every_seconds is not None:
         period = schedule.every_seconds * MICROS
         anchor = schedule.anchor or 0

@@ -9,11 +9,11 @@ from typing import Final
 import orjson
 
 from playhead.core import events as ev
-from playhead.core.names import Position, Version, flow_stream
+from playhead.core.names import Micros, Position, Version, flow_stream
 from playhead.core.replay import event_of, to_append
 from playhead.core.schedules import check_schedule
 from playhead.core.views import iso
-from playhead.errors import NotFound, Refused, WrongVersion
+from playhead.errors import BadSchedule, NotFound, Refused, WrongVersion
 from playhead.ports.clock import Clock
 from playhead.ports.server import FlowView
 from playhead.ports.store import Append, EventStore, Recorded
@@ -102,11 +102,18 @@ def _step(state: FlowState | None, recorded: Recorded) -> FlowState:
 
 
 def _view(row: Row) -> FlowView:
-    scheduled = scheduled_flow(row)
     return FlowView(
         flow=row["flow"],
         version=row["version"],
         registered_at=iso(row["registered_at"]) or "",
         registered=ev.FlowRegistered.model_validate(orjson.loads(row["registered"])),
-        next_due=iso(scheduled.next_due) if scheduled is not None else None,
+        next_due=iso(_next_due(row)),
     )
+
+
+def _next_due(row: Row) -> Micros | None:
+    scheduled = scheduled_flow(row)
+    try:
+        return scheduled.next_due if scheduled is not None else None
+    except BadSchedule:  # registered at a server that knows more time zones; the clockwork logs it
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -129,7 +130,7 @@ class Service(ServerApi):
     async def info(self) -> ServerInfo:
         position = await self._store.head()
         return ServerInfo(
-            version=version("playhead"),
+            version=_version(),
             log_id=self._store.log_id,
             position=position,
             cursor=str(await cursor_at(self._store, position)),
@@ -216,7 +217,7 @@ class Service(ServerApi):
             raise UsageError("a runner ends with an exit code or by a signal, not with both")
         command = Lose(
             epoch=Epoch(request.epoch),
-            reason=ev.LossReason.EXITED if request.signal is None else ev.LossReason.SIGNALLED,
+            reason=_loss_reason(request),
             exit_code=request.exit_code,
             signal=request.signal,
             now=self._clock.now(),
@@ -289,8 +290,19 @@ class Service(ServerApi):
         return f"agent/{(await self._queries.state(run)).head.agent or 'unknown'}"
 
 
+@cache
+def _version() -> str:
+    return version("playhead")
+
+
 def _accepted(done: Done) -> Accepted:
     return Accepted(run=done.state.head.run, state=done.state.status, position=done.position)
+
+
+def _loss_reason(request: DiedRequest) -> ev.LossReason:
+    if request.drained:
+        return ev.LossReason.DRAINED
+    return ev.LossReason.EXITED if request.signal is None else ev.LossReason.SIGNALLED
 
 
 def _claimed(done: Done, lease_seconds: float) -> Claimed:
