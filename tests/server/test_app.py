@@ -172,6 +172,19 @@ async def test_a_body_beyond_the_limit_is_refused_and_the_connection_serves_on()
     assert len(api.calls) == 2
 
 
+@pytest.mark.parametrize(
+    ("method", "origin", "status"),
+    [("POST", "https://elsewhere.example", 403), ("POST", "null", 403), ("POST", "{url}", 200), ("GET", "null", 200)],
+)
+async def test_another_sites_page_cannot_command(method: str, origin: str, status: int) -> None:
+    api = ScriptedApi()
+    path = f"/api/runs/{RUN}/cancel" if method == "POST" else f"/api/runs/{RUN}"
+    async with serving(api) as url, aiohttp.ClientSession(url, headers={"origin": origin.format(url=url)}) as session:
+        response = await session.request(method, path)
+    assert response.status == status
+    assert len(api.calls) == (status == 200)
+
+
 async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boundary, "BODY_SECONDS", 0.01)
 
