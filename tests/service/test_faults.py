@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -116,3 +117,15 @@ async def test_a_report_reads_nothing_of_a_run_that_is_kept() -> None:
             await world.beat(claimed)
         await world.seen()
         assert store.stream_reads == []
+
+
+async def test_on_sqlite_it_is_the_same_story(tmp_path: Path) -> None:
+    async with open_world() as world:
+        expected = await whole_story(world, plainly)
+    clock = VirtualClock()
+    url = f"sqlite:///{tmp_path}/log.db"
+    async with Log.open(url) as log, Service(log, read_models=tmp_path / "views.db", clock=clock) as service:
+        assert await whole_story(World(service, log, clock), plainly) == expected
+        shown = await service.run(run_id(1))
+    async with Log.open(url) as log, Service(log, read_models=tmp_path / "views.db", clock=clock) as service:
+        assert await service.run(run_id(1), after=await log.head()) == shown
