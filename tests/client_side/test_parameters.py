@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import pytest
 from hypothesis import given
@@ -168,8 +168,9 @@ def test_an_unknown_parameter_comes_with_the_nearest_and_all_of_them() -> None:
 
 
 def test_a_parameter_without_annotation_takes_everything() -> None:
-    function: Callable[..., Any] = lambda free=None: free  # noqa: E731  # pyright: ignore[reportUnknownLambdaType]  # on purpose
-    bare = flow(name="bare")(function)
+    names: dict[str, Any] = {}
+    exec("def bare(free=None): return free", names)
+    bare = flow(cast("Callable[..., Any]", names["bare"]))
     assert check_parameters(bare, {"free": "[1]"}) == {"free": "[1]"}
     assert check_parameters(bare, {"free": "[1]"}, from_text=True) == {"free": [1]}
 

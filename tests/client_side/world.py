@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from secrets import token_hex
 from typing import Any
 
 import anyio.to_thread
+import orjson
+import pytest
 
 from playhead.client.client import Client
 from playhead.core import events as ev
@@ -140,12 +144,16 @@ class Runner:
 
 
 def line(message: str, at: int = AT, **others: Any) -> bytes:
-    import orjson
-
     fields: Mapping[str, Any] = {
         "at": at, "level": "INFO", "logger": "test", "task": None, "attempt": None, "message": message, **others
     }  # fmt: skip
     return orjson.dumps(fields)
+
+
+def importable(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What is in the folder can be imported by this program, and by no runner."""
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    importlib.invalidate_caches()
 
 
 def flip(file: Path, at: int) -> None:
