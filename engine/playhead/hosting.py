@@ -26,6 +26,7 @@ from playhead.ports.server import ServerApi
 
 JOIN_SECONDS: Final = 15.0  # how long a joiner tries while the owner starts, ends or changes
 RETRY_SECONDS: Final = 0.05
+JOIN_TRIES: Final = 60  # of one request, a quarter of a second apart at most
 TAKE_OVER_SECONDS: Final = 0.25  # how often a joiner looks whether the owner has gone: one system call
 
 
@@ -88,8 +89,11 @@ async def connect(home: Home) -> AsyncGenerator[ServerApi]:
             yield api
         return
     from playhead.client.http import HttpServer
+    from playhead.client.transport import Patience
 
-    async with HttpServer(f"unix://{home.socket_path}") as server, anyio.create_task_group() as tasks:
+    # Between one owner's end and the next one's start nobody listens: every request rides that out.
+    patience = Patience(tries=JOIN_TRIES, first_delay=RETRY_SECONDS, most_delay=TAKE_OVER_SECONDS)
+    async with HttpServer(f"unix://{home.socket_path}", patience=patience) as server, anyio.create_task_group() as tasks:
         tasks.start_soon(_take_over, home)
         await _until_answered(home, server)
         yield server

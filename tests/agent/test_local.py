@@ -99,7 +99,7 @@ async def test_an_agent_that_stops_its_runners_leaves_no_process(tmp_path: Path)
             run = await world.ask()
             await gate.arrivals(1)
         await gate.departure("epoch 1")
-        assert (await world.event(run, "run.lost")).data == {"epoch": 1, "reason": "signalled", "signal": 15}
+        assert (await world.event(run, "run.lost")).data == {"epoch": 1, "reason": "drained", "signal": 15}
 
 
 async def attach(agent: LocalAgent, world: World, url: str | None) -> None:

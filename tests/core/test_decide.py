@@ -322,3 +322,8 @@ def test_there_is_no_command_for_a_run_that_is_not_there() -> None:
         with pytest.raises(Refused) as refused:
             decide(None, command)
         assert refused.value.code == "unknown_run"
+
+
+def test_a_runner_that_its_agent_ended_counts_as_no_loss() -> None:
+    drained = decide(after(*RUNNING), Lose(epoch=Epoch(1), reason=ev.LossReason.DRAINED, signal=15, now=NOW))
+    assert (drained.after.status, drained.after.head.losses) == (RunStatus.READY, 0)

@@ -47,6 +47,7 @@ class Custody:
         self._means = means
         self._claim = secrets.token_hex(16)
         self._grace: float | None = None
+        self._drained = False
         self._over = anyio.Event()
         self.run = run
         self.epoch = 0
@@ -86,7 +87,8 @@ class Custody:
         self._end_within(self._means.pace.superseded_grace_seconds)
 
     async def stop(self, launched: Launched) -> None:
-        """Make the runner end, within the grace and KILL_SECONDS, and report it."""
+        """Make the runner end, within the grace and KILL_SECONDS, and report it as drained."""
+        self._drained = True
         await launched.terminate()
         end: Exit | LostSight | None = None
         with anyio.move_on_after(self._means.pace.stop_grace_seconds):
@@ -174,7 +176,9 @@ class Custody:
         if not self._over.is_set():
             if not well:
                 self._means.ready.failed(self.run)
-            request = DiedRequest(epoch=self.epoch, exit_code=end.exit_code, signal=end.signal)
+            request = DiedRequest(
+                epoch=self.epoch, exit_code=end.exit_code, signal=end.signal, drained=self._drained
+            )
             await self._told(lambda: self._means.api.died(self.run, request))
         await launched.forget(keep_output=not well)
 

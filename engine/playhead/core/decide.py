@@ -230,7 +230,9 @@ def _lose(state: RunState, command: Lose) -> Decision:
         return Decision((), state)
     if state.status is RunStatus.CLAIMED:
         reason = ReleaseReason.LAUNCH_TIMED_OUT
-        if command.reason is not LossReason.LEASE_EXPIRED:
+        if command.reason is LossReason.DRAINED:
+            reason = ReleaseReason.DRAINING
+        elif command.reason is not LossReason.LEASE_EXPIRED:
             reason = ReleaseReason.RUNNER_DIED
         released = ev.RunReleased(epoch=command.epoch, reason=reason)
         decision = _decided(state, (released,), command.now)

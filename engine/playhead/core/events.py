@@ -71,6 +71,7 @@ class LossReason(StrEnum):
     EXITED = "exited"
     SIGNALLED = "signalled"
     LEASE_EXPIRED = "lease_expired"
+    DRAINED = "drained"  # its agent ended it on purpose: not the run's fault, and counted against nobody
 
 
 class ReleaseReason(StrEnum):

@@ -171,7 +171,8 @@ def _released(head: RunHead, event: ev.Event, stamp: Stamp) -> RunHead:
 
 def _lost(head: RunHead, event: ev.Event, stamp: Stamp) -> RunHead:
     assert isinstance(event, ev.RunLost)
-    return replace(head, losses=head.losses + 1, last_loss=event.reason)
+    counts = event.reason is not ev.LossReason.DRAINED
+    return replace(head, losses=head.losses + counts, last_loss=event.reason)
 
 
 def _succeeded(head: RunHead, event: ev.Event, stamp: Stamp) -> RunHead:

@@ -148,6 +148,7 @@ class DiedRequest(Message):
     epoch: int
     exit_code: ev.ExitCode | None = None
     signal: ev.Signal | None = None
+    drained: bool = False  # its agent ended it on purpose: counted against nobody
 
 
 # --- what a runner asks -------------------------------------------------------------------------------------------------

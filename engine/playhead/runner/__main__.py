@@ -29,6 +29,7 @@ from playhead.errors import (
     UsageError,
 )
 from playhead.flows.flow import Flow
+from playhead.flows.run_config import LocalRun, RunConfig, parse_run_config
 from playhead.ports.server import ServerApi, StartRequest
 from playhead.ports.storage import Storage
 from playhead.runner.boottime import boot_time
@@ -127,10 +128,24 @@ def _load(order: RunnerOrder, storage: Storage, run_key: DerivedKey) -> tuple[Fl
         labels=ticket.labels,  # the agent, to which the server names them, has compared them
         due_micros=order.scheduled_for,
     )
+    _apply(parse_run_config(dict(seal.run_config)))
     subject = load_code(seal, is_flow=lambda found: isinstance(found, Flow))
     if not isinstance(subject, Flow):
         raise FlowLoadError(f"what was sealed as flow {order.flow} is a {type(subject).__name__}, not a flow")
     return subject, load(ticket.parameters)
+
+
+def _apply(config: RunConfig) -> None:
+    """What the sealed run config wants of this process: the flow's own settings come before its code."""
+    os.environ.update(config.env)
+    if isinstance(config, LocalRun) and config.working_dir is not None:
+        try:
+            os.chdir(config.working_dir)
+        except OSError as error:
+            raise FlowLoadError(
+                f"the working folder {config.working_dir} of the run config cannot be entered: {error.strerror}",
+                hint="make it on the agent's machine, or register the flow with another",
+            ) from error
 
 
 def _end_soon(error: PlayheadError) -> None:
