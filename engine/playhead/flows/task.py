@@ -58,6 +58,8 @@ class Task(Generic[P, R_co]):
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = check_name("task", name or fn.__name__.strip("<>"))
+        if self.name.rpartition(".")[2].isdecimal() and "." in self.name:
+            raise UsageError(f"a task cannot be named {self.name!r}", hint="a dot and a number name the elements of maps")
         self.retry = retry or RetryPolicy()
         self.timeout = timeout
         self.log_prints = log_prints

@@ -1,0 +1,1 @@
+"""Real processes, killed and stopped on purpose. Bounded; everything is ended by its own process id."""
