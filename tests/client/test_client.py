@@ -13,7 +13,7 @@ from playhead.errors import NotFound, ServerUnreachable, UsageError
 from playhead.ports.server import RunFilter, RunPage
 from tests.client.test_transport import free_port
 from tests.server.scripted import RUN, ScriptedApi, recorded, summary, view
-from tests.server.serving import QUICK, serving
+from tests.server.serving import QUICK, serving, until
 
 OTHER = "f" * 32
 
@@ -43,8 +43,7 @@ async def test_waiting_follows_the_log_and_does_not_poll(event: ev.Event, state:
     api = ScriptedApi()
     async with Client(api) as client:
         waiting = asyncio.create_task(client.wait(RUN))
-        while not api.subscriptions:
-            await asyncio.sleep(0)
+        await until(lambda: api.subscriptions)
         for position in range(1, 101):
             await api.add(recorded(position))
         api.answers["run"] = view(state)
@@ -73,8 +72,7 @@ async def test_waiting_survives_a_restart_of_the_server() -> None:
     async with Client(f"http://127.0.0.1:{port}", patience=QUICK) as client:
         async with serving(api, port=port):
             waiting = asyncio.create_task(client.wait(RUN))
-            while not api.subscriptions:
-                await asyncio.sleep(0)
+            await until(lambda: api.subscriptions)
         api.answers["run"] = view(RunStatus.FAILED)
         await api.add(recorded(1, event=ev.RunFailed(at=1, mac="A" * 22, category=ev.FailureCategory.RAISED)))
         async with serving(api, port=port):
@@ -95,8 +93,7 @@ async def test_a_server_that_is_away_for_the_last_look_is_waited_for() -> None:
     api = Away()
     async with Client(api, patience=QUICK) as client:
         waiting = asyncio.create_task(client.wait(RUN))
-        while not api.subscriptions:
-            await asyncio.sleep(0)
+        await until(lambda: api.subscriptions)
         api.answers["run"] = view(RunStatus.CANCELLED)
         await api.add(recorded(1, event=ev.RunCancelled(at=1)))
         assert (await waiting).state is RunStatus.CANCELLED

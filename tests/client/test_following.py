@@ -18,7 +18,7 @@ from playhead.ports.server import EventFilter
 from playhead.server.streams import StreamLimits
 from tests.client.test_transport import answering, free_port, response
 from tests.server.scripted import ScriptedApi, recorded
-from tests.server.serving import QUICK, connected, serving
+from tests.server.serving import QUICK, connected, serving, until
 
 
 async def positions(http: HttpServer, count: int, cursor: str | None = None) -> list[int]:
@@ -89,8 +89,7 @@ async def test_a_silent_connection_is_opened_anew() -> None:
         HttpServer(url, patience=patience) as http,
     ):
         following = asyncio.create_task(positions(http, 1))
-        while len(api.calls) < 3:
-            await asyncio.sleep(0)
+        await until(lambda: len(api.calls) >= 3)
         await api.add(recorded(1))
         assert await following == [1]
 
@@ -126,11 +125,9 @@ async def test_a_log_that_recovers_is_waited_for() -> None:
     api = ScriptedApi()
     async with connected(api) as http:
         following = asyncio.create_task(positions(http, 1))
-        while not api.subscriptions:
-            await asyncio.sleep(0)
+        await until(lambda: api.subscriptions)
         await api.break_streams(LogUnusable("the disk is full"))
-        while len(api.calls) < 4:
-            await asyncio.sleep(0)
+        await until(lambda: len(api.calls) >= 4)
         assert not following.done()
         api.fails = None
         await api.add(recorded(1))
@@ -154,8 +151,7 @@ async def test_leaving_a_stream_leaves_nothing_behind() -> None:
         before = asyncio.all_tasks()
         async with HttpServer(url) as http:
             assert await positions(http, 1) == [1]
-        while api.subscriptions or asyncio.all_tasks() - before:
-            await asyncio.sleep(0)
+        await until(lambda: not (api.subscriptions or asyncio.all_tasks() - before))
     assert len(api.calls) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,13 @@ Road = Literal["tcp", "unix"]
 
 QUICK = Patience(first_delay=0.001, most_delay=0.01)
 ONCE = Patience(tries=1, first_delay=0.001, most_delay=0.01)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when it holds; TimeoutError after a time that only a hang reaches."""
+    async with asyncio.timeout(20.0):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

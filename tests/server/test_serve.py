@@ -125,3 +125,11 @@ async def test_an_open_request_is_waited_for_and_a_stuck_one_is_not() -> None:
 
 def _descriptors() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+async def test_a_caller_that_is_cancelled_while_the_server_starts_is_not_kept() -> None:
+    with anyio.fail_after(10), anyio.CancelScope() as given_up:
+        given_up.cancel()
+        async with serve(create_app(ScriptedApi()), port=0):
+            pass
+    assert given_up.cancelled_caught

@@ -20,7 +20,7 @@ from playhead.server.app import create_app
 from playhead.server.serve import serve
 from playhead.server.streams import StreamLimits
 from tests.server.scripted import RUN, ScriptedApi, recorded
-from tests.server.serving import serving
+from tests.server.serving import serving, until
 
 CALM = StreamLimits(heartbeat_seconds=30.0)
 
@@ -43,9 +43,8 @@ async def message(reader: asyncio.StreamReader) -> str:
 
 
 async def none_open(api: ScriptedApi) -> None:
-    """Return when no subscription is open; the test's own limit ends a leak."""
-    while api.subscriptions:
-        await asyncio.sleep(0)
+    """Return when no subscription is open."""
+    await until(lambda: not api.subscriptions)
 
 
 async def test_a_page_is_a_message_whose_id_is_its_cursor() -> None:
@@ -124,8 +123,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
             async with reading(f"{url}/api/events") as reader:
                 await reader.readuntil(b"\n\n")
         await none_open(api)
-        while asyncio.all_tasks() - before:
-            await asyncio.sleep(0)
+        await until(lambda: not (asyncio.all_tasks() - before))
     assert len(api.calls) == 5
 
 
@@ -138,8 +136,7 @@ async def test_a_client_that_does_not_read_costs_a_bounded_number_of_pages() -> 
         with socket.create_connection((where.hostname, where.port)) as silent:
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             silent.sendall(b"GET /api/events HTTP/1.1\r\nhost: x\r\n\r\n")
-            while not api.pages_taken:
-                await asyncio.sleep(0)
+            await until(lambda: api.pages_taken)
             await none_open(api)
             taken = api.pages_taken
     assert 0 < taken < 50  # of 200: what the two sockets' buffers hold
@@ -193,7 +190,6 @@ async def test_many_streams_see_the_same(count: int) -> None:
             await opened.acquire()
         for position in (1, 2, 3):
             await api.add(recorded(position))
-            while api.pages_taken < count * position:
-                await asyncio.sleep(0)
+            await until(lambda: api.pages_taken >= count * position)
         seen = await asyncio.gather(*followers)
     assert len({tuple(messages) for messages in seen}) == 1

@@ -76,14 +76,16 @@ async def serve_on(
     )
     server = _Server(config, listener)
     streams: Streams = app.state.streams
-    failure: Exception | None = None
+    failure: BaseException | None = None
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.run_shielded)
-            await server.ready.wait()
             try:
+                await server.ready.wait()  # whoever is cancelled here must still stop a server that is shielded
                 yield
-            except Exception as error:  # noqa: BLE001 — raised again below: a task group would wrap it in a group
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 — raised again below: a task group would wrap it in a group
                 failure = error
             finally:
                 streams.close()
@@ -109,7 +111,7 @@ class _Server(uvicorn.Server):
             await self.serve([self._listener])
 
     def stop(self) -> None:
-        self.should_exit = True
+        """Not by uvicorn's own flag: set before the start is over, it would leave the server without its shutdown."""
         self._stopping.set()
 
     @contextlib.contextmanager
@@ -121,7 +123,8 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        while not await self.on_tick(0):
+        while not self._stopping.is_set():
+            await self.on_tick(0)
             with anyio.move_on_after(TICK_SECONDS):
                 await self._stopping.wait()
 
