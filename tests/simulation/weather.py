@@ -1,0 +1,84 @@
+"""The weather of one simulation: which faults happen, and how often. Values, drawn from the seed; faults end before the end."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from tests.simulation.network import LEASE_SECONDS, Losses
+
+LONGEST_LIFE: Final = 400  # steps of a runner: where a fault may strike
+
+
+class Fault(Enum):
+    KILL = "kill"
+    STOP = "stop"  # SIGSTOP, and SIGCONT about three leases later
+    CUT_OFF = "cut off"  # from the server, in both directions
+    LATE = "late"  # one fiber waits, and the others of its process go on
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What happens to a process at its n-th step."""
+
+    at_step: int
+    fault: Fault
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Weather:
+    """`fates[i]` are those of the run's i-th runner; later ones meet none."""
+
+    flow: int = 0
+    shares_memory: bool = True
+    switching: float = 0.2
+    fates: tuple[tuple[Fate, ...], ...] = ()
+    server: tuple[Fate, ...] = ()  # of its first life
+    losses: Losses = Losses()
+    failing_flushes: float = 0.0
+    losing_workers: float = 0.0
+    proofs: float = 1.0  # how likely a death is seen by the agent; otherwise the lease decides
+    cancel_after: float | None = None  # seconds
+    skews: tuple[float, ...] = ()  # of the runners' clocks, seconds
+
+    @classmethod
+    def of(cls, rng: random.Random) -> Weather:
+        """Every kind of weather, mostly with a few faults at once."""
+        rough = rng.random() < 0.4
+        return cls(
+            flow=rng.randrange(2),
+            shares_memory=rng.random() < 0.6,
+            switching=rng.choice((0.02, 0.2, 0.6)),
+            fates=tuple(_fates(rng, most=2 if index < 2 else 1) for index in range(3)),
+            server=_server(rng),
+            losses=Losses(
+                request=0.1 * rough, answer=0.1 * rough, doubled=rng.choice((0.0, 0.2)), late=0.05 * rough
+            ),
+            failing_flushes=rng.choice((0.0, 0.0, 0.03)),
+            losing_workers=rng.choice((0.0, 0.1)),
+            proofs=rng.choice((0.0, 0.5, 1.0)),
+            cancel_after=rng.uniform(0.5, 12.0) if rng.random() < 0.15 else None,
+            skews=tuple(rng.uniform(-0.5, 0.5) for _ in range(10)),
+        )
+
+
+def _fates(rng: random.Random, most: int) -> tuple[Fate, ...]:
+    return tuple(_fate(rng) for _ in range(rng.randint(0, most)))
+
+
+def _fate(rng: random.Random) -> Fate:
+    # As likely early as late on a logarithmic scale: the first steps of a runner are its most delicate.
+    step = round(math.exp(rng.uniform(0.0, math.log(LONGEST_LIFE))))
+    fault = rng.choice((Fault.KILL, Fault.KILL, Fault.STOP, Fault.STOP, Fault.CUT_OFF, Fault.LATE))
+    seconds = LEASE_SECONDS * (rng.uniform(0.2, 3.0) if fault is not Fault.STOP else rng.uniform(2.0, 4.0))
+    return Fate(step, fault, seconds)
+
+
+def _server(rng: random.Random) -> tuple[Fate, ...]:
+    if rng.random() < 0.7:
+        return ()
+    return (Fate(rng.randint(10, 60), rng.choice((Fault.KILL, Fault.STOP)), rng.uniform(0.5, 2 * LEASE_SECONDS)),)
