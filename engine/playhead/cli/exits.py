@@ -39,25 +39,15 @@ _CODES: Final[tuple[tuple[type[errors.PlayheadError], ExitCode], ...]] = (
     (errors.LogUnusable, ExitCode.NO_SERVER),
 )
 
-# How a run that ended counts; a run that has not ended counts as good.
-_STATES: Final = {
-    "failed": ExitCode.FAILED,
-    "cancelled": ExitCode.ENDED_EARLY,
-    "crashed": ExitCode.ENDED_EARLY,
-}
-
 
 def code_of(error: errors.PlayheadError) -> ExitCode:
     return next((code for cls, code in _CODES if isinstance(error, cls)), ExitCode.WRONG_USE)
 
 
-def code_of_state(state: str) -> ExitCode:
-    return _STATES.get(state, ExitCode.GOOD)
-
-
 def tell(error: errors.PlayheadError, *, as_json: bool) -> ExitCode:
     """Print the error to stderr, for a person or for a program, and give the code to exit with."""
-    tell_message(error.message, error.hint, code=error.code, as_json=as_json)
+    message = "\n".join((error.message, *getattr(error, "__notes__", ())))
+    tell_message(message, error.hint, code=error.code, as_json=as_json)
     return code_of(error)
 
 

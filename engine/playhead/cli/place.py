@@ -64,11 +64,11 @@ class Place:
         """A client of that server; without one, of this home's log, whoever owns it."""
         url = self.server_url()
         if url is not None:
-            async with Client(url) as client:
+            async with Client(url, home=self.home) as client:
                 yield client
         else:
             async with connect(self.home) as api:
-                yield Client(api)
+                yield Client(api, home=self.home)
 
 
 def served_at(home: Home) -> str | None:

@@ -16,10 +16,13 @@ from playhead.cli.rendering.run import failures_page, run_page
 from playhead.cli.rendering.steps import steps_of, steps_table
 from playhead.cli.rendering.tables import agents_table, flows_table, runs_table
 from playhead.client.client import Client
+from playhead.client.journals import claims_of
+from playhead.client.outcomes import explain
 from playhead.core.names import check_name
 from playhead.core.state import RunStatus
-from playhead.core.views import RunSummary, RunView
-from playhead.errors import UsageError
+from playhead.core.views import ErrorView, RunSummary, RunView
+from playhead.errors import StorageError, TrustError, UsageError
+from playhead.home import Home
 from playhead.ports.server import MAX_PAGE, RunFilter
 from playhead.ports.store import Recorded
 
@@ -92,14 +95,11 @@ def show_run(text: str, *, failures: bool, steps: bool, home: Path | None, serve
         place = Place.of(home, server)
         async with place.client() as client:
             run = await client.find_run(text)
-            view = await client.run(run)
-            history = [event async for event in client.history(run)] if failures or steps else []
-        if failures:
-            from playhead.client.outcomes import explain
-
-            view = await asyncio.to_thread(explain, view, history, place.home)
+            view = await _explained(client, await client.run(run), place.home, must=failures)
+            history = [event async for event in client.history(run)] if steps else []
         if as_json:
-            print_json(run_json(view, history if steps else None))
+            shown = view if failures else _without_tracebacks(view)
+            print_json(run_json(shown, history if steps else None))
         else:
             _print_run(view, history, failures=failures, steps=steps)
         return ExitCode.GOOD
@@ -142,6 +142,27 @@ def _print_run(view: RunView, history: list[Recorded], *, failures: bool, steps:
     if steps:
         console.print()
         console.print(steps_table(steps_of(history)))
+
+
+async def _explained(client: Client, view: RunView, home: Home, *, must: bool) -> RunView:
+    """The view with the texts of its failures. Where they cannot be read here, the facts alone, unless they are what was asked for."""
+    try:
+        claims = await claims_of(client.api, view)
+        return await asyncio.to_thread(explain, view, claims, home)
+    except (StorageError, TrustError):
+        if must:
+            raise
+        return view
+
+
+def _without_tracebacks(view: RunView) -> RunView:
+    """A thousand tasks that failed alike would be megabytes of the same lines."""
+    tasks = tuple(task.model_copy(update={"error": _short(task.error)}) for task in view.tasks)
+    return view.model_copy(update={"tasks": tasks, "error": _short(view.error)})
+
+
+def _short(error: ErrorView | None) -> ErrorView | None:
+    return None if error is None else error.model_copy(update={"traceback": None})
 
 
 async def _newest(client: Client, which: RunFilter, limit: int) -> list[RunSummary]:

@@ -8,11 +8,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 
-from playhead.cli.exits import ExitCode, code_of_state
+from playhead.cli.exits import ExitCode
 from playhead.cli.following import run_events
 from playhead.cli.given import not_registered, parameters_of
 from playhead.cli.output import print_json, stderr, stdout
@@ -20,7 +20,7 @@ from playhead.cli.place import Place
 from playhead.cli.rendering.progress import picture
 from playhead.cli.rendering.tally import Tally
 from playhead.cli.rendering.values import result_json, result_page, result_text
-from playhead.client.asking import ask
+from playhead.client.asking import Wish, ask
 from playhead.client.client import Client
 from playhead.client.flow_run import FlowRun
 from playhead.client.loading import is_target, load_target
@@ -31,6 +31,7 @@ from playhead.errors import FlowRunCancelled, FlowRunCrashed, FlowRunFailed, Not
 from playhead.flows.flow import Flow
 from playhead.flows.parameters import check_parameters
 from playhead.hosting import connect
+from playhead.ports.server import FlowView
 from playhead.trust.code import load_code
 from playhead.trust.seal import read_seal
 
@@ -74,7 +75,7 @@ def _run_there(place: Place, url: str, asked: Asked, given: dict[str, str], *, a
 async def _ask_and_wait(
     place: Place, url: str, asked: Asked, given: dict[str, str], begun: list[str], *, as_json: bool
 ) -> int:
-    async with Client(url) as client:
+    async with Client(url, home=place.home) as client:
         flow, run = await _asked_for(place, client, asked.target, given)
         begun.append(run)
         if not asked.wait:
@@ -84,18 +85,18 @@ async def _ask_and_wait(
             tasks.start_soon(_tell_if_nobody_comes, client, run)
             await _until_ended(client, run, flow, watch=asked.watch)
             tasks.cancel_scope.cancel()
-        return await _give_outcome(FlowRun(client, run, place.home), run, flow, as_json=as_json)
+        return await _give_outcome(FlowRun(run, client), flow, as_json=as_json)
 
 
 async def _asked_for(place: Place, client: Client, target: str, given: dict[str, str]) -> tuple[str, RunId]:
     """The flow's name, and the id of the run that was asked for."""
-    if is_target(target):
-        subject = await asyncio.to_thread(load_target, target)
-        parameters = check_parameters(subject, given, from_text=True)
-        view = await register(subject, client.api, place.home)
-        return subject.name, await ask(view, client.api, place.home, parameters=parameters)
-    view = await _registered(client, target)
-    return target, await ask(view, client.api, place.home, parameters=given, from_text=True)
+    wish = Wish(parameters=given, from_text=True)
+    if not is_target(target):
+        return target, await ask(await _registered(client, target), client.api, place.home, wish)
+    subject = await asyncio.to_thread(load_target, target)
+    check_parameters(subject, given, from_text=True)  # before anything is registered for a run that will not be
+    view = await register(subject, client.api, place.home)
+    return subject.name, await ask(view, client.api, place.home, wish, flow=subject)
 
 
 async def _until_ended(client: Client, run: str, flow: str, *, watch: bool) -> None:
@@ -119,13 +120,13 @@ async def _tell_if_nobody_comes(client: Client, run: str) -> None:
             stderr().print(f"waiting: {who} has taken run {run} yet (playhead agents)", style="yellow", soft_wrap=True)
 
 
-async def _give_outcome(flow_run: FlowRun[Any], run: str, flow: str, *, as_json: bool) -> int:
+async def _give_outcome(run: FlowRun[Any], flow: str, *, as_json: bool) -> int:
     try:
-        result: object = await flow_run.result()
+        result: object = await run.result()
     except (FlowRunFailed, FlowRunCancelled, FlowRunCrashed) as error:
-        _give_failure(run, flow, error, as_json=as_json)
+        _give_end(error, flow, as_json=as_json)
         raise
-    _give(run, flow, RunStatus.SUCCEEDED, result, as_json=as_json)
+    _give(run.id, flow, RunStatus.SUCCEEDED, result, as_json=as_json)
     return ExitCode.GOOD
 
 
@@ -149,7 +150,7 @@ def _run_here(place: Place, asked: Asked, given: dict[str, str], *, as_json: boo
         with onlooker:
             result = run_embedded(subject, parameters, home=place.home, on_started=begun.set_result)
     except (FlowRunFailed, FlowRunCancelled, FlowRunCrashed) as error:
-        _give_failure(error.run_id, subject.name, error, as_json=as_json)
+        _give_end(error, subject.name, as_json=as_json)
         raise
     _give(begun.result(), subject.name, RunStatus.SUCCEEDED, result, as_json=as_json)
     return ExitCode.GOOD
@@ -162,9 +163,9 @@ async def _unsealed(place: Place, name: str) -> Flow[..., Any]:
     facts = view.registered
     storage = place.home.storage_of(f"flow {name}", facts.storage)
     seal = read_seal(storage, name, facts.seal, place.home.keys.flow_key(name, key_id=facts.key_id))
-    subject: object = load_code(seal, is_flow=lambda found: isinstance(found, Flow))
+    subject: Flow[..., Any] | object = load_code(seal, is_flow=lambda found: isinstance(found, Flow))
     assert isinstance(subject, Flow), "a seal holds a flow"
-    return subject
+    return cast("Flow[..., Any]", subject)
 
 
 class _Onlooker:
@@ -192,7 +193,7 @@ class _Onlooker:
 
     async def _watch(self, run: RunId) -> None:
         async with connect(self._place.home) as api:
-            await _until_ended(Client(api), run, self._flow, watch=True)
+            await _until_ended(Client(api, home=self._place.home), run, self._flow, watch=True)
 
 
 # --- what is printed ---------------------------------------------------------------------------------------------------
@@ -211,15 +212,20 @@ def _give(run: str, flow: str, state: RunStatus, result: object, *, as_json: boo
             console.print(result_text(result), soft_wrap=True)
 
 
-def _give_failure(run: str, flow: str, error: PlayheadError, *, as_json: bool) -> None:
+def _give_end(error: FlowRunFailed | FlowRunCancelled | FlowRunCrashed, flow: str, *, as_json: bool) -> None:
     """For programs only: a person reads the error itself."""
     if as_json:
-        state = {FlowRunFailed: "failed", FlowRunCancelled: "cancelled", FlowRunCrashed: "crashed"}[type(error)]
-        assert code_of_state(state) is not ExitCode.GOOD
-        _give(run, flow, RunStatus(state), None, as_json=True)
+        _give(error.run_id, flow, _ENDS[type(error)], None, as_json=True)
 
 
-async def _registered(client: Client, name: str) -> Any:
+_ENDS: Final[dict[type[PlayheadError], RunStatus]] = {
+    FlowRunFailed: RunStatus.FAILED,
+    FlowRunCancelled: RunStatus.CANCELLED,
+    FlowRunCrashed: RunStatus.CRASHED,
+}
+
+
+async def _registered(client: Client, name: str) -> FlowView:
     try:
         return await client.flow(name)
     except NotFound:

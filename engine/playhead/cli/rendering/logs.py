@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from rich.text import Text
+
+from playhead.client.logs import LogLine
 
 _STYLES: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red", "DEBUG": "dim"}
 
 
-def log_line(line: Mapping[str, Any]) -> Text:
+def log_line(line: LogLine) -> Text:
     """Time, level, which task (or the flow itself), and the message; further lines of it are indented."""
-    level = str(line.get("level", ""))
-    message = str(line.get("message", "")).rstrip().replace("\n", "\n    ")
-    task = str(line.get("task") or "/")
-    attempt = line.get("attempt") or 1
-    who = f"{task}#{attempt}" if attempt != 1 else task
+    message = line.message.rstrip().replace("\n", "\n    ")
+    retried = f"#{line.attempt}" if line.attempt is not None and line.attempt > 1 else ""
     return Text.assemble(
-        (_time(line.get("at")), "dim"), "  ", (f"{level:<8}", _STYLES.get(level, "")), f"{who:<16}  ", message
+        (_time(line.at), "dim"),
+        "  ",
+        (f"{line.level:<8}", _STYLES.get(line.level, "")),
+        f"{(line.task or '/') + retried:<16}  ",
+        message,
     )
 
 
-def _time(at: object) -> str:
-    """`at` is microseconds since 1970."""
-    if not isinstance(at, int | float):
-        return " " * 12
+def _time(at: int) -> str:
     return datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%H:%M:%S.%f")[:12]

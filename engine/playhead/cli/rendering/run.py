@@ -88,10 +88,9 @@ def failures_page(view: RunView) -> RenderableType:
 
 def error_line(error: ErrorView) -> str:
     """The exception's type and first line where they are known here, else what the server knows: its category."""
-    if error.type is None:
-        return str(error.category)
+    what = error.type or str(error.category)
     first = (error.message or "").partition("\n")[0]
-    return f"{error.type}: {first}" if first else error.type
+    return f"{what}: {first}" if first else what
 
 
 def _failures(view: RunView) -> Iterator[tuple[str, ErrorView]]:

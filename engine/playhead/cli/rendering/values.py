@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.pretty import Pretty
 from rich.text import Text
 
@@ -58,7 +58,7 @@ def _table(rows: list[Mapping[str, object]]) -> RenderableType:
     for row in rows[:MAX_ROWS]:
         table.add_row(*(_cell(value) for value in row.values()))
     if len(rows) > MAX_ROWS:
-        table.caption = f"{MAX_ROWS} of {len(rows):,} rows; --json has them all"
+        return Group(table, Text(f"{MAX_ROWS} of {len(rows):,} rows; --json has them all", style="dim"))
     return table
 
 
