@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 
 from playhead.client.http import HttpServer
