@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import anyio.to_thread
 
+from playhead.client.values import dump_parameters
 from playhead.core.events import MAX_LABELS, MAX_MOMENT
 from playhead.core.names import RunId, check_name
 from playhead.errors import AlreadyExists, FlowLoadError, NoSuchObject, StorageLost, UnloadableOutcome, UsageError
@@ -62,22 +63,25 @@ def _sign(
     registered = view.registered
     flow_key = home.keys.flow_key(view.flow, key_id=registered.key_id)
     storage = home.storage_of(f"flow {view.flow}", registered.storage)
-    if flow is None:
-        try:
-            seal = read_seal(storage, view.flow, registered.seal, flow_key)
-        except NoSuchObject as error:
-            raise StorageLost(
-                f"the seal of flow {view.flow} is gone from storage {storage.url}", hint="register the flow again"
-            ) from error
-        parameters = _sealed_parameters(seal, wish)
-    else:
+    try:
+        seal = read_seal(storage, view.flow, registered.seal, flow_key)
+    except NoSuchObject as error:
+        raise StorageLost(
+            f"the seal of flow {view.flow} is gone from storage {storage.url}", hint="register the flow again"
+        ) from error
+    flow = flow or _loaded(seal)
+    if flow is not None:
         parameters = check_parameters(flow, wish.parameters, from_text=wish.from_text)
+        payload = dump_parameters(parameters, seal.code, flow)
+    else:
+        parameters = _sealed_parameters(seal, wish)
+        payload = dump(parameters)
     run = _run_id(wish.idempotency_key, flow_key)
     ticket = AskedTicket(
         run=run,
         flow=view.flow,
         seal=registered.seal,
-        parameters=dump(parameters),
+        parameters=payload,
         labels=registered.labels if labels is None else labels,
     )
     run_key = home.keys.run_key(run, key_id=registered.key_id)
@@ -90,12 +94,17 @@ def _sign(
     return ticket
 
 
-def _sealed_parameters(seal: Seal, wish: Wish) -> dict[str, Any]:
-    """Checked against the sealed flow itself where its code loads here; else its names and defaults are checked."""
+def _loaded(seal: Seal) -> Flow[..., Any] | None:
+    """The sealed flow, where its code loads here."""
     with suppress(FlowLoadError):
         loaded: Flow[..., Any] | object = load_code(seal)
         if isinstance(loaded, Flow):
-            return check_parameters(cast("Flow[..., Any]", loaded), wish.parameters, from_text=wish.from_text)
+            return cast("Flow[..., Any]", loaded)
+    return None
+
+
+def _sealed_parameters(seal: Seal, wish: Wish) -> dict[str, Any]:
+    """Checked as far as the seal itself tells: names and defaults."""
     known = {parameter.name: parameter for parameter in seal.signature}
     for name in wish.parameters:
         if name not in known:

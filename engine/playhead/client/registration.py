@@ -10,6 +10,7 @@ import anyio.to_thread
 from pydantic import JsonValue, ValidationError
 
 from playhead.client.sealing import code_of, kind_of
+from playhead.client.values import dump_parameters
 from playhead.core import events as ev
 from playhead.core.events import SealedBy
 from playhead.core.schedules import check_schedule
@@ -18,7 +19,6 @@ from playhead.flows.flow import Flow
 from playhead.flows.task import Task
 from playhead.home import Home
 from playhead.ports.server import FlowView, ServerApi
-from playhead.trust.payload import dump
 from playhead.trust.seal import Code, Seal, signature_of, write_seal
 from playhead.trust.ticket import ScheduleTicket, read_schedule, write_schedule
 
@@ -50,7 +50,7 @@ def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> ev
     )
     seal_id = write_seal(home.storage, seal, key)
     if schedule is not None:
-        _sign_schedule(flow, home, schedule, seal_id, facts.labels)
+        _sign_schedule(flow, home, schedule, seal, facts.labels)
     return ev.FlowRegistered(
         flow=flow.name,
         seal=seal_id,
@@ -107,12 +107,17 @@ def _refuse_open_parameters(flow: Flow[..., Any]) -> None:
 
 
 def _sign_schedule(
-    flow: Flow[..., Any], home: Home, schedule: ev.Schedule, seal_id: str, labels: tuple[str, ...]
+    flow: Flow[..., Any], home: Home, schedule: ev.Schedule, seal: Seal, labels: tuple[str, ...]
 ) -> None:
     defaults = {name: parameter.default for name, parameter in flow.signature.parameters.items()}
     key = home.keys.flow_key(flow.name)
+    seal_id = seal.id(key)
     ticket = ScheduleTicket(
-        schedule=schedule.id, flow=flow.name, seal=seal_id, parameters=dump(defaults), labels=labels
+        schedule=schedule.id,
+        flow=flow.name,
+        seal=seal_id,
+        parameters=dump_parameters(defaults, seal.code, flow),
+        labels=labels,
     )
     try:
         write_schedule(home.storage, ticket, key)

@@ -10,7 +10,8 @@ import site
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from playhead.core.events import SealedBy
 from playhead.errors import FlowLoadError
 from playhead.flows.flow import Flow
-from playhead.trust.code import file_code, sealed_code, value_code
+from playhead.trust.code import adopt, file_code, sealed_code, value_code
 from playhead.trust.seal import Code, FileCode, ModuleCode, ValueCode
 
 if TYPE_CHECKING:  # cloudpickle has no types
@@ -85,7 +86,9 @@ def _by_file(flow: Flow[..., Any]) -> FileCode:
             return loaded.model_copy(update={"qualname": qualname})
         source = _source(module)
         if source is not None:
-            return file_code(source, qualname)
+            code = file_code(source, qualname)
+            adopt(module, code)
+            return code
     raise FlowLoadError(
         f"flow {flow.name} cannot be sealed by file: it is not at the top level of a .py file",
         hint="move it to the top level of a file, or seal it by value",
@@ -93,18 +96,21 @@ def _by_file(flow: Flow[..., Any]) -> FileCode:
 
 
 def _by_value(flow: Flow[..., Any]) -> ValueCode:
-    module = _module_of(flow)
+    with taken_by_value(_module_of(flow)):
+        return value_code(flow)
+
+
+@contextmanager
+def taken_by_value(module: ModuleType | None) -> Generator[None]:
+    """In the block pickles take along what the module defines, unless a runner can import it."""
     with _by_value_lock:
-        goes_along = (
-            module is not None
-            and module.__name__ not in {"__main__", *list_registry_pickle_by_value()}
-            and not is_installed(module)
-        )
-        if module is None or not goes_along:
-            return value_code(flow)
-        register_pickle_by_value(module)  # a runner cannot import it: what the flow uses of it travels along
+        known = {"__main__", *list_registry_pickle_by_value()}
+        if module is None or module.__name__ in known or is_installed(module):
+            yield
+            return
+        register_pickle_by_value(module)
         try:
-            return value_code(flow)
+            yield
         finally:
             unregister_pickle_by_value(module)
 

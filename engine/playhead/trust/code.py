@@ -117,6 +117,19 @@ def sealed_code(module: str) -> FileCode | None:
     return loader.code if isinstance(loader, _SealedLoader) else None
 
 
+def adopt(module: ModuleType, code: FileCode) -> None:
+    """Let this program's own module, whose file was sealed, count as the sealed one: what runners send back is of its classes."""
+    sys.modules.setdefault(module_name(code), module)
+
+
+def member(module: str, qualname: str) -> Any:
+    """What a loaded or installed module has under that name: how pickles refer to what a sealed file defines."""
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
+
+
 def file_code(path: Path, qualname: str) -> FileCode:
     """The file as code to seal. NotFound: there is no such file. FlowLoadError: it cannot be read."""
     try:
