@@ -19,12 +19,13 @@ import pytest
 from playhead import errors as e
 from playhead.errors import PlayheadError
 from playhead.ports import server as port
+from playhead.ports.store import Recorded
 from playhead.server import boundary
 from playhead.server.answers import STATUS, status_of
 from playhead.server.app import create_app
 from playhead.server.boundary import MAX_BODY_BYTES
 from playhead.wire import ERROR_TYPES
-from tests.server.scripted import HEX, RUN, ScriptedApi
+from tests.server.scripted import HEX, RUN, ScriptedApi, recorded
 from tests.server.serving import serving
 
 CANARY = "CANARYword"
@@ -209,6 +210,22 @@ async def test_an_error_that_nobody_foresaw_shows_its_text_to_nobody(caplog: pyt
                     assert (await error_in(response))["code"] == "internal"
     assert CANARY not in caplog.text
     assert caplog.text.count("ValueError at ") == 4
+
+
+async def test_nor_does_one_in_the_middle_of_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Breaking(ScriptedApi):
+        async def history(self, run: str, *, after_version: int = 0) -> AsyncGenerator[Recorded]:
+            for position in range(1, 1_000):
+                yield recorded(position)
+            raise ValueError(CANARY)
+
+    with caplog.at_level(logging.DEBUG):
+        async with raw(Breaking()) as session, session.get(f"/api/runs/{RUN}/history") as response:
+            assert response.status == 200
+            with pytest.raises(aiohttp.ClientPayloadError):  # broken off, and not as if it were whole
+                await response.read()
+    assert CANARY not in caplog.text
+    assert "ValueError at " in caplog.text
 
 
 async def test_every_class_of_the_tree_has_a_status() -> None:
