@@ -1,0 +1,70 @@
+"""The flows that are measured. Runners import this module by its name, so it imports no more than a user's would."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from playhead import ProcessExecutor, flow, task
+
+
+@task
+def inc(x: int) -> int:
+    return x + 1
+
+
+@task
+async def inc_async(x: int) -> int:
+    return x + 1
+
+
+@flow
+def chain_submitted(n: int) -> int:
+    """Futures go in as arguments: nobody waits before the end."""
+    step = inc.submit(0)
+    for _ in range(n - 1):
+        step = inc.submit(step)
+    return step.result()
+
+
+@flow
+def chain_called(n: int) -> int:
+    """Each result is taken before the next step is asked for."""
+    x = 0
+    for _ in range(n):
+        x = inc(x)
+    return x
+
+
+@flow
+async def chain_awaited(n: int) -> int:
+    """The same in an async flow with an async task."""
+    x = 0
+    for _ in range(n):
+        x = await inc_async(x)
+    return x
+
+
+@flow
+async def fan_out(n: int) -> int:
+    return sum(await inc.map(range(n)))
+
+
+@flow(executor=ProcessExecutor(workers=2))
+async def fan_out_processes(n: int) -> int:
+    return sum(await inc.map(range(n)))
+
+
+@flow
+def touch(path: str) -> None:
+    """Tell when the first line of flow code ran."""
+    now = time.time()
+    Path(path).write_text(repr(now), encoding="utf-8")
+
+
+@flow
+def five() -> int:
+    x = 0
+    for _ in range(5):
+        x = inc(x)
+    return x

@@ -1,0 +1,18 @@
+"""The questions, in the order in which they are asked: one file each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.harness import Question
+from benchmarks.questions import chain, fan_out, footprint, log, many_runs, processes, start
+
+QUESTIONS: Final[tuple[Question, ...]] = (
+    chain.QUESTION,
+    fan_out.QUESTION,
+    processes.QUESTION,
+    start.QUESTION,
+    many_runs.QUESTION,
+    log.QUESTION,
+    footprint.QUESTION,
+)
