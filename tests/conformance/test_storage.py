@@ -58,6 +58,9 @@ class Wrapped:
     def read(self, path: str, *, start: int = 0) -> bytes:
         return self.inner.read(path, start=start)
 
+    def settle(self, path: str) -> None:
+        self.inner.settle(path)
+
     def exists(self, path: str) -> bool:
         return self.inner.exists(path)
 
@@ -161,6 +164,20 @@ class LooseInTwo(Wrapped):
             self.inner.append_loose(path, data[10:])
 
 
+class SettlingStopsWriter(Wrapped):
+    """Seals the object, as stores do whose appends end with a commit."""
+
+    def __init__(self, inner: MemoryStorage) -> None:
+        super().__init__(inner)
+        self.files: dict[str, AppendFile] = {}
+
+    def open_append(self, path: str) -> AppendFile:
+        return self.files.setdefault(path, self.inner.open_append(path))
+
+    def settle(self, path: str) -> None:
+        self.files[path].close()
+
+
 class LosesTail(Wrapped):
     def read(self, path: str, *, start: int = 0) -> bytes:
         return self.inner.read(path, start=start)[: 256 * 1024]
@@ -191,6 +208,7 @@ class AnyPath(Wrapped):
         (UnsortedList, "list_is_recursive_and_sorted"),
         (PrefixList, "list_is_recursive_and_sorted"),
         (AppendOverwrites, "appends_are_seen_in_order"),
+        (SettlingStopsWriter, "what_another_wrote_can_be_settled"),
         (AppendTakesOver, "an_append_object_is_new"),
         (CachedExists, "exists_sees_what_others_create"),
         (LooseInTwo, "loose_appends_stay_whole"),

@@ -49,6 +49,9 @@ class MortalStorage:
     def read(self, path: str, *, start: int = 0) -> bytes:
         return self._inner.read(path, start=start)
 
+    def settle(self, path: str) -> None:
+        self._inner.settle(path)
+
     def exists(self, path: str) -> bool:
         return self._inner.exists(path)
 

@@ -124,7 +124,9 @@ class Checkers:
             self.places[event.epoch] = JournalPlace(self.run, Epoch(event.epoch), event.grant)
         kind, _, number = recorded.actor.partition("/")
         if kind == "runner" and int(number) != self.state.head.epoch:
-            self.fail(ONE_RUNNER, f"{_name(recorded)} by {recorded.actor} came while epoch {self.state.head.epoch} runs")
+            self.fail(
+                ONE_RUNNER, f"{_name(recorded)} by {recorded.actor} came while epoch {self.state.head.epoch} runs"
+            )
         if recorded.epoch is not None and recorded.seq is not None:
             self._check_readable(recorded, recorded.epoch, recorded.seq)
 
@@ -136,7 +138,9 @@ class Checkers:
             if recorded.type in WITH_PAYLOAD:
                 load_payload(self.disk.durable, record, where=recorded.type)
         except PlayheadError as error:
-            self.fail(RESULT_FIRST, f"{_name(recorded)}, record {seq} of epoch {epoch}, cannot be read: {error.message}")
+            self.fail(
+                RESULT_FIRST, f"{_name(recorded)}, record {seq} of epoch {epoch}, cannot be read: {error.message}"
+            )
 
     def _journal(self, epoch: int, seq: Seq) -> Journal:
         known = self.journals.get(epoch)
@@ -157,7 +161,9 @@ class Checkers:
         for index, (type_name, _, data) in enumerate(request.events):
             at = (request.origin, request.first_seq + index)
             if there.get(at) != (type_name, data) and not self._is_late(type_name):  # type: ignore[call-overload]  # ints of their own types
-                self.fail(LINEAR, f"{type_name}, record {at[1]} of epoch {at[0]}, was acknowledged and is not in the log")
+                self.fail(
+                    LINEAR, f"{type_name}, record {at[1]} of epoch {at[0]}, was acknowledged and is not in the log"
+                )
 
     def _is_late(self, type_name: str) -> bool:
         assert self.state is not None
@@ -247,12 +253,19 @@ class Checkers:
         for adopter, cuts in self.cuts.items():
             for epoch, count in cuts.items():
                 if self.state.reported[epoch - 1] > count:
-                    self.fail(ONE_RUNNER, f"the log holds more of epoch {epoch} than the {count} that epoch {adopter} adopted")
-        ended_by = next((each for each in self.log if each.type in _OUTCOMES and each.actor.startswith("runner/")), None)
+                    self.fail(
+                        ONE_RUNNER, f"the log holds more of epoch {epoch} than the {count} that epoch {adopter} adopted"
+                    )
+        ended_by = next(
+            (each for each in self.log if each.type in _OUTCOMES and each.actor.startswith("runner/")), None
+        )
         if ended_by is not None:
             for epoch, count in self.cuts.get(int(ended_by.actor.partition("/")[2]), {}).items():
                 if self.state.reported[epoch - 1] != count:
-                    self.fail(LINEAR, f"{count} records of epoch {epoch} were adopted, {self.state.reported[epoch - 1]} are in the log")
+                    self.fail(
+                        LINEAR,
+                        f"{count} records of epoch {epoch} were adopted, {self.state.reported[epoch - 1]} are in the log",
+                    )
 
     def outcome(self) -> Iterator[Recorded]:
         return (recorded for recorded in self.log if recorded.type in _OUTCOMES)

@@ -81,6 +81,12 @@ class DiskView:
             raise NoSuchObject(f"there is no {path} on the disk")
         return bytes(stored.content[start:])
 
+    def settle(self, path: str) -> None:
+        self.step(f"settle {_short(path)}")
+        stored = self._disk.objects[path]
+        stored.durable = len(stored.content)
+        self.step(f"settled {_short(path)}")
+
     def exists(self, path: str) -> bool:
         self.step(f"look {_short(path)}")
         found = check_path(path) in self._disk.objects
@@ -156,6 +162,9 @@ class Flushed:
         return _below(self._disk, prefix)
 
     def create_if_absent(self, path: str, data: bytes) -> None:
+        raise NotImplementedError("whoever only looks writes nothing")
+
+    def settle(self, path: str) -> None:
         raise NotImplementedError("whoever only looks writes nothing")
 
     def open_append(self, path: str) -> DiskAppend:

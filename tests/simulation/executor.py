@@ -90,7 +90,7 @@ class SimulatedExecutor:
         if future.set_running_or_notify_cancel():
             try:
                 value = call()
-            except Exception as error:  # noqa: BLE001  # the call's outcome, whatever it is
+            except Exception as error:  # the call's outcome, whatever it is
                 future.set_exception(error)
             else:
                 future.set_result(value)

@@ -78,7 +78,7 @@ class Fiber(threading.Thread):
             self._work()
         except Killed:
             pass
-        except BaseException as error:  # noqa: BLE001  # a thread that dies of an error is a finding, not the test's end
+        except BaseException as error:  # a thread that dies of an error is a finding, not the test's end
             if not self.process.dead:
                 self.schedule.on_death(self, error)
         finally:
@@ -248,7 +248,9 @@ class Schedule:
 
     def _advance(self) -> bool:
         """Time passes until something is due. False if nothing ever is."""
-        moments = [moment for fiber in self._fibers if (moment := fiber.next_moment()) is not None and moment > self.now]
+        moments = [
+            moment for fiber in self._fibers if (moment := fiber.next_moment()) is not None and moment > self.now
+        ]
         if self._timers:
             moments.append(self._timers[0][0])
         if not moments:
@@ -263,5 +265,3 @@ def current_fiber() -> Fiber | None:
     """The fiber that runs this code, if one does."""
     thread = threading.current_thread()
     return thread if isinstance(thread, Fiber) else None
-
-

@@ -252,7 +252,7 @@ def _selector(schedule: Schedule) -> type[selectors.DefaultSelector]:
 def _settle(done: concurrent.futures.Future[Any], call: Callable[[], Any]) -> None:
     try:
         done.set_result(call())
-    except Exception as error:  # noqa: BLE001  # it is whoever awaits who gets it
+    except Exception as error:  # it is whoever awaits who gets it
         done.set_exception(error)
 
 

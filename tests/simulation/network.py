@@ -71,7 +71,7 @@ class Server:
             value, failure = None, None
             try:
                 value = await call(service)
-            except Exception as error:  # noqa: BLE001  # the answer is what was raised
+            except Exception as error:  # the answer is what was raised
                 failure = error
             if not process.dead:
                 answer(value, failure)
@@ -86,7 +86,10 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self.service = None
         backend = _Backend(self.records, self._schedule, self._on_commit)
-        async with Log.open(backend) as log, Service(log, settings=SETTINGS, clock=_Clock(self._schedule, self._rng)) as it:
+        async with (
+            Log.open(backend) as log,
+            Service(log, settings=SETTINGS, clock=_Clock(self._schedule, self._rng)) as it,
+        ):
             self._loop, self.service = asyncio.get_running_loop(), it
             await asyncio.Event().wait()
 
@@ -115,7 +118,9 @@ class Network:
 
         def take(value: Any, error: BaseException | None) -> None:
             if not (future.done() or asker.dead):
-                self._schedule.trace.append((self._schedule.now, asker.name, f"answer to {what}: {_told(value, error)}"))
+                self._schedule.trace.append(
+                    (self._schedule.now, asker.name, f"answer to {what}: {_told(value, error)}")
+                )
                 future.set_exception(error) if error is not None else future.set_result(value)
 
         def answered(value: Any, error: BaseException | None) -> None:

@@ -55,9 +55,7 @@ class Weather:
             switching=rng.choice((0.02, 0.2, 0.6)),
             fates=tuple(_fates(rng, most=2 if index < 2 else 1) for index in range(3)),
             server=_server(rng),
-            losses=Losses(
-                request=0.1 * rough, answer=0.1 * rough, doubled=rng.choice((0.0, 0.2)), late=0.05 * rough
-            ),
+            losses=Losses(request=0.1 * rough, answer=0.1 * rough, doubled=rng.choice((0.0, 0.2)), late=0.05 * rough),
             failing_flushes=rng.choice((0.0, 0.0, 0.03)),
             losing_workers=rng.choice((0.0, 0.1)),
             proofs=rng.choice((0.0, 0.5, 1.0)),

@@ -154,7 +154,9 @@ class World:
         while not (self._ended() and all(runner.dead or not runner.fibers for runner in self.runners)):
             if self.schedule.now > PATIENCE_SECONDS:
                 left = [fiber.name for runner in self.runners if not runner.dead for fiber in runner.fibers]
-                self.checkers.fail(ck.PROGRESS, f"after {self.schedule.now:.0f} s the run is {self._status()}; alive: {left}")
+                self.checkers.fail(
+                    ck.PROGRESS, f"after {self.schedule.now:.0f} s the run is {self._status()}; alive: {left}"
+                )
                 return
             if self._status() is RunStatus.READY:
                 self._claim_and_launch()
@@ -185,7 +187,9 @@ class World:
         if claimed.crashed:
             return
         index = len(self.runners)
-        process = Process(f"runner.{claimed.epoch}", claimed.epoch, skew=self.weather.skews[index % 10] if self.weather.skews else 0.0)
+        process = Process(
+            f"runner.{claimed.epoch}", claimed.epoch, skew=self.weather.skews[index % 10] if self.weather.skews else 0.0
+        )
         self.runners.append(process)
         self.schedule.spawn(process, "main", lambda: self._run(process, claimed))
 
@@ -196,7 +200,11 @@ class World:
                 continue
             self._seen_dead.add(runner)
             if runner in self._exits or self.rng.random() < self.weather.proofs:
-                died = DiedRequest(epoch=runner.epoch, signal=9) if runner.dead else DiedRequest(epoch=runner.epoch, exit_code=75)
+                died = (
+                    DiedRequest(epoch=runner.epoch, signal=9)
+                    if runner.dead
+                    else DiedRequest(epoch=runner.epoch, exit_code=75)
+                )
                 self._until_answered("died", lambda service, died=died: service.died(RUN, died))  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
 
     def _cancel(self) -> None:

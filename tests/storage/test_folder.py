@@ -73,6 +73,7 @@ class TestFlushes:
         assert flushes.during(lambda: storage.read("runs/a/1-x/one")) == {}
         assert flushes.during(lambda: storage.exists("runs/a/1-x/fence")) == {}
         assert flushes.during(lambda: storage.list("runs")) == {}
+        assert flushes.during(lambda: storage.settle("runs/a/1-x/segment")) == {"file": 1}
 
     def test_a_new_folder_is_flushed_into_the_one_above_it(self, storage: FolderStorage, flushes: Flushes) -> None:
         storage.create_if_absent("runs/a/1-x/one", b"")

@@ -54,6 +54,13 @@ class Storage(Protocol):
         """The object's bytes from `start` on."""
         ...
 
+    def settle(self, path: str) -> None:
+        """Return when what `read` gives of the object is durable, whoever wrote it.
+
+        A writer that died may have flushed nothing of what others can see already. Nobody builds on that before this.
+        """
+        ...
+
     def exists(self, path: str) -> bool: ...
 
     def list(self, prefix: str) -> Sequence[str]:

@@ -36,8 +36,8 @@ class Place:
     losses: int = 0
     retry_at: int | None = None
     outcome: Record | None = None
-    epoch: Epoch = Epoch(0)  # of the journal that holds the outcome
-    seq: Seq = Seq(0)
+    epoch: Epoch | None = None  # of the journal that holds the outcome
+    seq: Seq | None = None
 
 
 @dataclass(slots=True)
@@ -45,9 +45,13 @@ class Recall:
     """Everything that earlier epochs left. Empty for a first epoch."""
 
     cuts: tuple[ev.Cut, ...] = ()
-    adopted: Mapping[Epoch, Sequence[Record]] = field(default_factory=dict)  # records that count, by epoch
-    places: dict[TaskKey, Place] = field(default_factory=dict)
-    order: deque[TaskKey] = field(default_factory=deque)  # keys of outcomes, in the order in which they are delivered
+    adopted: Mapping[Epoch, Sequence[Record]] = field(
+        default_factory=dict[Epoch, Sequence[Record]]
+    )  # records that count, by epoch
+    places: dict[TaskKey, Place] = field(default_factory=dict[TaskKey, Place])
+    order: deque[TaskKey] = field(
+        default_factory=deque[TaskKey]
+    )  # keys of outcomes, in the order in which they are delivered
 
     @property
     def ended(self) -> Place | None:
@@ -104,6 +108,7 @@ def recall(storage: Storage, earlier: Sequence[Predecessor], key: bytes) -> Reca
     if not earlier:
         return Recall()
     journals = [read_journal(storage, predecessor.place, key) for predecessor in earlier]
+    _settle(storage, earlier)
     cuts = _cuts(journals)
     found = Recall(cuts=tuple(cuts))
     adopted: dict[Epoch, Sequence[Record]] = {}
@@ -115,6 +120,13 @@ def recall(storage: Storage, earlier: Sequence[Predecessor], key: bytes) -> Reca
             _index(found, record, predecessor.place.epoch, Seq(seq))
     found.adopted = adopted
     return found
+
+
+def _settle(storage: Storage, earlier: Iterable[Predecessor]) -> None:
+    """Make durable what was read: a runner may have died between writing a batch and flushing it, and from here on it counts."""
+    for predecessor in earlier:
+        for path in storage.list(predecessor.place.segments):
+            storage.settle(path)
 
 
 def _cuts(journals: Sequence[Journal]) -> list[ev.Cut]:

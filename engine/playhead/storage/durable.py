@@ -82,6 +82,15 @@ def flush_data(fd: int) -> None:
         os.fdatasync(fd)
 
 
+def flush_existing(path: str | Path) -> None:
+    """Return when what can be read of the file is on the medium, whoever wrote it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flush_file(fd)
+    finally:
+        os.close(fd)
+
+
 def flush_folder(folder: str | Path) -> None:
     """Return when the folder's entries are on the medium."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

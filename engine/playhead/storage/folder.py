@@ -23,6 +23,7 @@ from playhead.storage.durable import (
     UNFINISHED,
     create_exclusively,
     flush_data,
+    flush_existing,
     flush_folder,
     make_folders,
     unavailable,
@@ -89,6 +90,14 @@ class FolderStorage:
             raise self._lost() or self._no_such(path) from error
         except OSError as error:
             raise self._failed(error, "read", path) from error
+
+    def settle(self, path: str) -> None:
+        try:
+            flush_existing(self._file(path))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._lost() or self._no_such(path) from error
+        except OSError as error:
+            raise self._failed(error, "flush", path) from error
 
     def exists(self, path: str) -> bool:
         file = self._file(path)

@@ -157,6 +157,20 @@ def appends_are_seen_in_order(place: Place) -> None:
 
 
 @_in_a_thread
+def what_another_wrote_can_be_settled(place: Place) -> None:
+    """While its writer still has it open, and it goes on as before."""
+    path = f"{place.folder}/settled"
+    file = place.open().open_append(path)
+    try:
+        for number in range(3):
+            file.append(b"%d" % number)
+            place.open().settle(path)
+        expect(place.open().read(path) == b"012", "settling an object changed it, or stopped its writer")
+    finally:
+        file.close()
+
+
+@_in_a_thread
 def an_append_object_is_new(place: Place) -> None:
     """Of one writer from its first byte: neither appending nor creating takes a name that is taken."""
     storage = place.open()
@@ -187,6 +201,7 @@ def what_is_missing_is_named(place: Place) -> None:
     storage = place.open()
     path = f"{place.folder}/nothing/here"
     _expect_raises(NoSuchObject, lambda: storage.read(path), "reading what is not there")
+    _expect_raises(NoSuchObject, lambda: storage.settle(path), "settling what is not there")
     expect(not storage.exists(path), "what is not there exists")
     expect(list(storage.list(f"{place.folder}/nothing")) == [], "a folder that is not there is not empty")
     storage.create_if_absent(path, b"")
