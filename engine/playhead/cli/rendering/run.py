@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from textwrap import indent
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from playhead.cli.moments import ago, took
@@ -79,7 +79,7 @@ def failures_page(view: RunView) -> RenderableType:
     for title, error in failures[:MAX_FAILURES]:
         parts.append(Text.assemble((title, "bold red"), f"  {error_line(error)}"))
         if error.traceback:
-            parts.append(Padding(Text(error.traceback.rstrip()), (0, 0, 0, 2)))
+            parts.append(Text(indent(error.traceback.rstrip(), "  ")))
         parts.append(Text())
     if len(failures) > MAX_FAILURES:
         parts.append(Text(f"… and {len(failures) - MAX_FAILURES} failures more: --json has them all", style="dim"))
