@@ -3,7 +3,9 @@ reach the server."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -26,12 +28,22 @@ class UniversalRun(RunConfig):
 
     kind: Literal["universal"] = "universal"
 
+    if TYPE_CHECKING:  # any set of labels will do: pydantic makes a frozenset of it
+
+        def __init__(self, *, labels: AbstractSet[str] = ..., env: Mapping[str, str] = ...) -> None: ...
+
 
 class LocalRun(RunConfig):
     """A process beside a local agent. `working_dir`: where it runs; None: a folder of its own."""
 
     kind: Literal["local"] = "local"
     working_dir: str | None = None
+
+    if TYPE_CHECKING:  # as above
+
+        def __init__(
+            self, *, labels: AbstractSet[str] = ..., env: Mapping[str, str] = ..., working_dir: str | None = None
+        ) -> None: ...
 
 
 AnyRunConfig = Annotated[UniversalRun | LocalRun, Field(discriminator="kind")]
