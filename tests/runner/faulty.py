@@ -30,6 +30,10 @@ class MortalStorage:
     def url(self) -> str:
         return self._inner.url
 
+    def die(self) -> None:
+        """From here on nothing happens."""
+        self._lives = 0
+
     def step(self) -> None:
         with self._lock:
             if self.steps >= self._lives:

@@ -128,6 +128,7 @@ class Checkers:
                 ONE_RUNNER, f"{_name(recorded)} by {recorded.actor} came while epoch {self.state.head.epoch} runs"
             )
         if recorded.epoch is not None and recorded.seq is not None:
+            self._check_cuts(f"{_name(recorded)} in the log", recorded.epoch, recorded.seq)
             self._check_readable(recorded, recorded.epoch, recorded.seq)
 
     def _check_readable(self, recorded: Recorded, epoch: Epoch, seq: Seq) -> None:
@@ -172,21 +173,22 @@ class Checkers:
     # --- the runners --------------------------------------------------------------------------------------------------------------
 
     def on_counted(self, process: Process, epoch: int, seq: int, record: Record) -> None:
-        """A record counts for this runner: one of its own, or one that it adopted."""
-        for adopter, cuts in self.cuts.items():
-            if epoch < adopter and seq >= cuts.get(epoch, 0):
-                self.fail(
-                    ONE_RUNNER,
-                    f"record {seq} of epoch {epoch} ({record.type}) counts for {process.name}, "
-                    f"and epoch {adopter} had adopted {cuts.get(epoch, 0)} of them",
-                )
+        """A record counts for this runner, so that it is used and reported; one that it adopted is looked at in the log."""
         if epoch != process.epoch:
             return
+        self._check_cuts(f"{record.type}, which counts for {process.name}", epoch, seq)
         self.counted[epoch] = seq + 1
         if record.type == ev.JournalAdopted.TYPE:
             self._on_adopted(epoch, ev.JournalAdopted.model_validate(record.data))
         if record.type in COMPLETED:
             self.completed.setdefault(record.data["key"], epoch)
+
+    def _check_cuts(self, what: str, epoch: int, seq: int) -> None:
+        """Nothing of an epoch is used beyond what its first successor adopted of it."""
+        for adopter, cuts in self.cuts.items():
+            if epoch < adopter and seq >= cuts.get(epoch, 0):
+                adopted = cuts.get(epoch, 0)
+                self.fail(ONE_RUNNER, f"record {seq} of epoch {epoch} ({what}) is beyond the {adopted} that epoch {adopter} adopted")
 
     def _on_adopted(self, epoch: int, adopted: ev.JournalAdopted) -> None:
         cuts = {cut.epoch: cut.records for cut in adopted.cuts}
@@ -198,7 +200,7 @@ class Checkers:
                 )
         for adopter, others in self.cuts.items():
             for earlier, count in others.items():
-                if cuts.get(earlier, 0) != count:
+                if earlier < epoch and cuts.get(earlier, 0) != count:
                     self.fail(
                         ONE_RUNNER,
                         f"epoch {epoch} adopts {cuts.get(earlier, 0)} records of epoch {earlier}, epoch {adopter} adopted {count}",

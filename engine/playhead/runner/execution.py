@@ -11,7 +11,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from playhead.core.names import FLOW_KEY, Epoch, RunId, Seq
 from playhead.core.state import RunStatus
 from playhead.errors import (
     FlowRunCancelled,
+    FlowRunCrashed,
     FlowRunFailed,
     PlayheadError,
     RunnerEnded,
@@ -55,6 +56,12 @@ from playhead.trust.payload import dump, load, size_class
 
 CLEAN_UP_SECONDS: Final = 10.0  # what a flow's own asyncio tasks get to end after they were cancelled
 
+_STATUS: Final = {
+    ev.RunSucceeded.TYPE: RunStatus.SUCCEEDED,
+    ev.RunFailed.TYPE: RunStatus.FAILED,
+    ev.RunCancelled.TYPE: RunStatus.CANCELLED,
+}
+
 Loader = Callable[[], tuple[Flow[..., Any], dict[str, Any]]]
 
 
@@ -85,11 +92,13 @@ class Outcome:
     task_key: str | None = None
 
     def unwrap(self, run: RunId) -> Any:
-        """The flow's value; else FlowRunFailed or FlowRunCancelled."""
+        """The flow's value; else FlowRunFailed, FlowRunCancelled or FlowRunCrashed."""
         if self.status is RunStatus.SUCCEEDED:
             return self.value
         if self.status is RunStatus.CANCELLED:
             raise FlowRunCancelled(run) from self.error
+        if self.status is RunStatus.CRASHED:
+            raise FlowRunCrashed(run, "its lease had ended before its outcome came")
         raise FlowRunFailed(run, self.task_key, self.error)
 
 
@@ -245,7 +254,7 @@ class Execution:
         return session
 
     @contextmanager
-    def _in_flow(self, session: FlowSession) -> Iterator[None]:
+    def _in_flow(self, session: FlowSession) -> Generator[None]:
         token = session_var.set(session)
         try:
             with capturing(self._lines.write, log_prints=session.log_prints):
@@ -297,6 +306,9 @@ class Execution:
         reporting.result()
         if self._reporter.over is not None:
             raise self._reporter.over
+        status = self._reporter.state
+        if status is not None and status is not _STATUS[record.type]:
+            return Outcome(status)  # it came too late: the server had ended the run, and that stays
         if record.type == ev.RunCancelled.TYPE:
             return Outcome(RunStatus.CANCELLED)
         payload = load_payload(self._grant.storage, record, where=f"run {self._grant.run}")

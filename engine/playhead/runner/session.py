@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -20,13 +20,13 @@ from playhead.core.names import FLOW_KEY, Epoch, RunId, TaskKey
 from playhead.errors import Diverged, MisusedCall
 from playhead.flows.context import CallRequest, CurrentRun
 from playhead.flows.future import TaskFuture, TaskFutures
-from playhead.flows.task import Unmapped
 from playhead.journal.format import Record
 from playhead.journal.reader import load_payload
-from playhead.runner.binding import all_futures, find_futures, is_mappable, upstream_keys
-from playhead.runner.calls import Call, Ending
+from playhead.runner.binding import all_futures, upstream_keys
+from playhead.runner.calls import Call, Ending, Stage
 from playhead.runner.identity import Identity
 from playhead.runner.launcher import Launcher, Means
+from playhead.runner.mapping import Arguments, mapping_of
 from playhead.runner.pump import Delivery, Inbox
 from playhead.runner.recall import Place, Recall, note_of
 from playhead.runner.timers import Timer
@@ -91,34 +91,40 @@ class FlowSession:
         self._check_running()
         scope = self.identity.current()
         key = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
-        after = upstream_keys(request.args, request.kwargs, request.wait_for)
-        self._check_upstream(key, after)
-        asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
-        note = _note([(request.args, request.kwargs)])
-        self._record_asked(key, asked, note, [(request.args, request.kwargs)])
+        self._ask(key, request, (request.args, request.kwargs))
         return self._call(key, request, request.args, request.kwargs).future
 
     def map(self, request: CallRequest) -> TaskFutures[Any]:
         self._check_running()
         scope = self.identity.current()
         base = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
-        elements, shared, aligned = self._elements(base, request)
-        keys = [TaskKey(f"{base}.{index}") for index in range(len(elements))]
-        if aligned is None:
-            for key, (args, kwargs) in zip(keys, elements, strict=True):
-                after = upstream_keys(args, kwargs, request.wait_for)
-                self._check_upstream(key, after)
-                asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
-                self._record_asked(key, asked, _note([(args, kwargs)]), [(args, kwargs)])
+        mapping = mapping_of(base, request, self._list_of)
+        keys = [TaskKey(f"{base}.{index}") for index in range(len(mapping.elements))]
+        placed = list(zip(keys, mapping.elements, strict=True))
+        if mapping.aligned is None:
+            for key, arguments in placed:
+                self._ask(key, request, arguments)
         else:
-            after = upstream_keys(shared, request.wait_for)
+            after = upstream_keys(mapping.shared, request.wait_for)
             self._check_upstream(base, after)
             mapped = ev.TaskMapped(
-                at=self._now(), key=base, name=request.task.name, width=len(elements), after=after, each=aligned
+                at=self._now(),
+                key=base,
+                name=request.task.name,
+                width=len(keys),
+                after=after,
+                each=mapping.aligned,
             )
-            self._record_asked(base, mapped, _note(elements), elements)
-        calls = [self._call(key, request, args, kwargs) for key, (args, kwargs) in zip(keys, elements, strict=True)]
+            self._record_asked(base, mapped, _note(mapping.elements), mapping.elements)
+        calls = [self._call(key, request, args, kwargs) for key, (args, kwargs) in placed]
         return TaskFutures(base, [call.future for call in calls])
+
+    def _ask(self, key: TaskKey, request: CallRequest, arguments: Arguments) -> None:
+        """Record that this one call was asked for."""
+        after = upstream_keys(*arguments, request.wait_for)
+        self._check_upstream(key, after)
+        asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
+        self._record_asked(key, asked, _note([arguments]), [arguments])
 
     def _call(self, key: TaskKey, request: CallRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         future: TaskFuture[Any] = TaskFuture(self, key, self._loop)
@@ -140,58 +146,19 @@ class FlowSession:
         self.launcher.add(call, tuple(needs))
         return call
 
-    def _elements(
-        self, base: TaskKey, request: CallRequest
-    ) -> tuple[list[tuple[tuple[Any, ...], dict[str, Any]]], list[Any], tuple[TaskKey, ...] | None]:
-        """The arguments of each element, what all of them share, and the maps that they are aligned with (None: futures of
-        all sorts stand in the iterables, so that each element has upstream keys of its own)."""
-        names = [*range(len(request.args)), *request.kwargs]
-        values = [*request.args, *request.kwargs.values()]
-        columns: dict[int | str, Sequence[Any]] = {}
-        shared: dict[int | str, Any] = {}
-        aligned: list[TaskKey] = []
-        mixed = False
-        for name, value in zip(names, values, strict=True):
-            if isinstance(value, Unmapped):
-                shared[name] = value.value
-                continue
-            if not is_mappable(value):
-                shared[name] = value
-                continue
-            column, of_map = self._column(value)
-            columns[name] = column
-            if of_map is not None:
-                aligned.append(of_map)
-            elif next(find_futures(list(column)), None) is not None:
-                mixed = True
-        widths = {len(column) for column in columns.values()}
-        if len(widths) != 1:
-            sizes = ", ".join(f"{name}: {len(column)}" for name, column in columns.items()) or "none"
-            raise MisusedCall(
-                f"map of {base} needs iterables of one length, and there are {sizes}",
-                hint="wrap an argument that every element gets whole in `unmapped(...)`",
-            )
-        elements = [
-            (
-                tuple(_cell(columns, shared, index, row) for index in range(len(request.args))),
-                {name: _cell(columns, shared, name, row) for name in request.kwargs},
-            )
-            for row in range(widths.pop())
-        ]
-        return elements, list(shared.values()), None if mixed else tuple(dict.fromkeys(aligned))
-
-    def _column(self, value: Any) -> tuple[Sequence[Any], TaskKey | None]:
-        if isinstance(value, TaskFutures):
-            return value, value.key
-        if isinstance(value, TaskFuture):
-            self._pump_until(value.done)
-            return list(value.result()), None
-        return list(value), None
+    def _list_of(self, future: TaskFuture[Any]) -> Sequence[Any]:
+        """The list that a future brings; the flow waits for it."""
+        self._pump_until(future.done)
+        return list(future.result())
 
     # --- places ----------------------------------------------------------------------------------------------------------------
 
     def _record_asked(
-        self, key: TaskKey, event: ev.TaskSubmitted | ev.TaskMapped, note: dict[str, Any] | None, inputs: Sequence[Any]
+        self,
+        key: TaskKey,
+        event: ev.TaskSubmitted | ev.TaskMapped,
+        note: dict[str, Any] | None,
+        inputs: Sequence[Arguments],
     ) -> None:
         """Write that this was asked for, or, where it was asked for before, see that it is the same."""
         place = self._recall.places.get(key)
@@ -257,7 +224,7 @@ class FlowSession:
         return self._timeout(delay)
 
     @asynccontextmanager
-    async def _timeout(self, delay: timedelta) -> AsyncIterator[None]:
+    async def _timeout(self, delay: timedelta) -> AsyncGenerator[None]:
         timer = self._timer("timeout", delay)
         task = asyncio.current_task()
         assert task is not None
@@ -301,14 +268,14 @@ class FlowSession:
     # --- places of their own ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def subflow(self, name: str, *, is_async: bool) -> Iterator[None]:
+    def subflow(self, name: str, *, is_async: bool) -> Generator[None]:
         self._check_running()
         self.identity.current()
         with self.identity.opened(name, is_async=is_async):
             yield
 
     @contextmanager
-    def scope(self, name: str) -> Iterator[None]:
+    def scope(self, name: str) -> Generator[None]:
         with self.launcher.lock:
             opened = self.identity.opened(name)
         with opened:
@@ -402,14 +369,11 @@ def _recollect(call: Call, place: Place, means: Means) -> None:
     call.resting_until = place.retry_at
     if place.outcome is not None:
         call.ending = Ending(place.outcome, means.storage)
+        call.stage = Stage.ENDED
         call.recorded = True
 
 
-def _cell(columns: dict[int | str, Sequence[Any]], shared: dict[int | str, Any], name: int | str, row: int) -> Any:
-    return columns[name][row] if name in columns else shared[name]
-
-
-def _note(inputs: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> dict[str, Any] | None:
+def _note(inputs: Sequence[Arguments]) -> dict[str, Any] | None:
     """What is kept of the inputs, on the user's side: a digest of each that has a canonical form, and a look at it."""
     prints = [fingerprint([list(args), kwargs]) for args, kwargs in inputs]
     if not any(prints):
@@ -421,7 +385,7 @@ def _note(inputs: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> dict[str,
     return note
 
 
-def _compare_notes(key: TaskKey, before: Any, now: Any, inputs: Sequence[Any]) -> None:
+def _compare_notes(key: TaskKey, before: Any, now: Any, inputs: Sequence[Arguments]) -> None:
     if not before or not now or before["f"] == now["f"]:
         return
     from base64 import b64decode
