@@ -20,6 +20,7 @@ from typing import Final
 
 import anyio
 
+from playhead.background import background
 from playhead.errors import LogUnusable, ServerUnreachable
 from playhead.home import Home
 from playhead.ports.server import ServerApi
@@ -93,17 +94,16 @@ async def connect(home: Home) -> AsyncGenerator[ServerApi]:
 
     # Between one owner's end and the next one's start nobody listens: every request rides that out.
     patience = Patience(tries=JOIN_TRIES, first_delay=RETRY_SECONDS, most_delay=TAKE_OVER_SECONDS)
-    async with HttpServer(f"unix://{home.socket_path}", patience=patience) as server, anyio.create_task_group() as tasks:
+    async with HttpServer(f"unix://{home.socket_path}", patience=patience) as server, background() as tasks:
         tasks.start_soon(_take_over, home)
         await _until_answered(home, server)
         yield server
-        tasks.cancel_scope.cancel()
 
 
 async def _take_over(home: Home) -> None:
     """Wait for the owner to end, and own the log in its place: the joiners, this one among them, go on through the same socket."""
     lock = HomeLock(home.lock_path)
-    while not await anyio.to_thread.run_sync(lock.try_take):
+    while not await anyio.to_thread.run_sync(lock.try_take):  # noqa: ASYNC110  # another process' lock tells nobody
         await anyio.sleep(TAKE_OVER_SECONDS)
     async with own(home, lock):
         await anyio.sleep_forever()
@@ -130,10 +130,9 @@ async def _listening(path: Path, api: ServerApi) -> AsyncGenerator[None]:
     path.unlink(missing_ok=True)  # the lock is held: whoever listened here is gone
     listener = _bind(path)
     try:
-        async with anyio.create_task_group() as tasks:
+        async with background() as tasks:
             tasks.start_soon(_serve_when_asked, listener, api)
             yield
-            tasks.cancel_scope.cancel()
     finally:
         listener.close()
         path.unlink(missing_ok=True)

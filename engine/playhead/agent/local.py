@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import anyio
 from anyio import to_thread
 
 from playhead.agent.base import Agent
@@ -18,6 +17,7 @@ from playhead.agent.names import held_name
 from playhead.agent.pace import Pace
 from playhead.agent.processes import RUNNER, ProcessInfrastructure
 from playhead.agent.user_side import UserSide
+from playhead.background import background
 from playhead.core.events import MAX_LABELS, AgentJoined
 from playhead.core.names import check_name
 from playhead.errors import UsageError
@@ -104,10 +104,9 @@ class LocalAgent:
                 stop_runners=self._stop_runners,
                 log_level=self._log_level,
             )
-            async with anyio.create_task_group() as tasks:
+            async with background() as tasks:
                 await tasks.start(agent.run)
                 yield agent
-                tasks.cancel_scope.cancel()
 
     def _open_user_side(self) -> tuple[Home, UserSide]:
         home = self._home

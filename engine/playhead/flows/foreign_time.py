@@ -7,10 +7,9 @@ A resume replays recorded outcomes at once, so a timeout of asyncio's may fire w
 from __future__ import annotations
 
 import asyncio
-import sys
+import inspect
 import warnings
-from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 SCANNED_TIMERS: Final = 64  # of the loop's: a flow with more timers than this is not searched to the end
 
@@ -38,8 +37,9 @@ def warn_in_timeout(key: str) -> None:
 
 def warn_in_wait(key: str, future_type: type) -> None:
     """Called where a callback is added to a task's future: is it `asyncio.wait`, with a timeout or beside other futures?"""
-    frame = sys._getframe(2)
-    if frame.f_globals.get("__name__") != f"{_ASYNCIO}.tasks":
+    frame = inspect.currentframe()
+    frame = frame.f_back.f_back if frame is not None and frame.f_back is not None else None
+    if frame is None or frame.f_globals.get("__name__") != f"{_ASYNCIO}.tasks":
         return
     name, local = frame.f_code.co_name, frame.f_locals
     if name == "wait_for" or (name == "_wait" and local.get("timeout") is not None):
@@ -50,14 +50,13 @@ def warn_in_wait(key: str, future_type: type) -> None:
 
 def _sleeps(future: object) -> bool:
     """Whether it is an asyncio task that runs `asyncio.sleep` and nothing else."""
-    coro = future.get_coro() if isinstance(future, asyncio.Task) else None
-    return getattr(coro, "__qualname__", "") == "sleep" and getattr(
-        getattr(coro, "cr_code", None), "co_filename", ""
-    ).startswith(asyncio.__file__.rpartition("/")[0])
+    it: Any = future
+    coro: Any = it.get_coro() if isinstance(future, asyncio.Task) else None
+    return getattr(coro, "cr_code", None) is asyncio.sleep.__code__
 
 
 def _warn(key: str, where: str, instead: str) -> None:
-    frame: FrameType | None = sys._getframe(3)
+    frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith((_ASYNCIO, _OURS)):
         frame = frame.f_back
     if frame is None:

@@ -8,7 +8,7 @@ pickling) raises with a hint.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import Context
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
@@ -49,7 +49,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
             self._session.wait(self)
         return super().exception()
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, R]:
         self.looked_at = True
         if not self.done():
             self._refuse_foreign()
@@ -96,7 +96,8 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
     def __eq__(self, other: object) -> bool:
         return True if self is other else self._refuse("this compares")
 
-    __hash__ = asyncio.Future.__hash__
+    def __hash__(self) -> int:
+        return id(self)
 
     def __lt__(self, other: object) -> NoReturn:
         self._refuse("this compares")
@@ -145,7 +146,7 @@ class TaskFutures(Sequence[TaskFuture[R]], Generic[R]):
     def __iter__(self) -> Iterator[TaskFuture[R]]:
         return iter(self._futures)
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, list[R]]:
         return self._all().__await__()
 
     def result(self) -> list[R]:

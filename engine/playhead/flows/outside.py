@@ -9,7 +9,7 @@ import asyncio
 import random as _random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -59,7 +59,7 @@ def timeout(delay: timedelta) -> AbstractAsyncContextManager[object]:
 
 
 @contextmanager
-def scope(name: str) -> Iterator[None]:
+def scope(name: str) -> Generator[None]:
     """Give the tasks that this block asks for a place of their own: keys `name/...`. Needed in callbacks and other threads."""
     session = session_for("playhead.scope")
     with session.scope(check_name("scope", name)):

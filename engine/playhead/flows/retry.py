@@ -35,7 +35,7 @@ class RetryPolicy:
             raise UsageError(f"retries={self.count} is not between 0 and {MAX_RETRIES}")
         if not 0.0 <= self.jitter <= 1.0:
             raise UsageError(f"retry_jitter={self.jitter} is not between 0 and 1")
-        if isinstance(self.delay, Sequence) and not self.delay:
+        if self.delay == () or self.delay == []:
             raise UsageError(
                 "retry_delay is an empty sequence", hint="give one timedelta for each retry, or leave it out"
             )

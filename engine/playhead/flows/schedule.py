@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+from pydantic import ValidationError
+
 from playhead.core.events import Schedule
 from playhead.errors import BadSchedule
 
@@ -19,7 +21,13 @@ class Cron:
     tz: str = "UTC"
 
     def to_schedule(self) -> Schedule:
-        return Schedule(id=_id(f"cron\0{self.expression}\0{self.tz}"), cron=self.expression, tz=self.tz)
+        try:
+            return Schedule(id=_id(f"cron\0{self.expression}\0{self.tz}"), cron=self.expression, tz=self.tz)
+        except ValidationError:
+            raise BadSchedule(
+                f"{self.expression!r} in time zone {self.tz!r} is not a schedule",
+                hint='five fields of cron and an IANA time zone: Cron("0 6 * * *", tz="Europe/Paris")',
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import inspect
@@ -59,7 +60,9 @@ class Task(Generic[P, R_co]):
         self.fn = fn
         self.name = check_name("task", name or fn.__name__.strip("<>"))
         if self.name.rpartition(".")[2].isdecimal() and "." in self.name:
-            raise UsageError(f"a task cannot be named {self.name!r}", hint="a dot and a number name the elements of maps")
+            raise UsageError(
+                f"a task cannot be named {self.name!r}", hint="a dot and a number name the elements of maps"
+            )
         self.retry = retry or RetryPolicy()
         self.timeout = timeout
         self.log_prints = log_prints
@@ -107,10 +110,8 @@ class Task(Generic[P, R_co]):
             self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"task {self.name}: {error}") from None
-        single = isinstance(wait_for, TaskFuture)
-        return CallRequest(
-            task=self, args=args, kwargs=kwargs, wait_for=(wait_for,) if single else tuple(wait_for), key=self._key
-        )
+        waits: tuple[Any, ...] = (wait_for,) if asyncio.isfuture(wait_for) else tuple(wait_for)
+        return CallRequest(task=self, args=args, kwargs=kwargs, wait_for=waits, key=self._key)
 
     def _refuse_wrong_color(self, session: Session) -> None:
         if self.is_async and not session.is_async:
@@ -178,19 +179,19 @@ def task(
 
 
 def _importable(subject: Task[..., Any]) -> bool:
-    import cloudpickle  # only where something is pickled: it is not cheap to import
-
     module = sys.modules.get(subject.fn.__module__)
-    if (
-        module is None
-        or module.__name__ == "__main__"
-        or module.__name__ in cloudpickle.list_registry_pickle_by_value()
-    ):
+    if module is None or module.__name__ == "__main__" or module.__name__ in _sent_by_value():
         return False
     found: Any = module
     for part in subject.fn.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is subject
+
+
+def _sent_by_value() -> set[str]:
+    """Modules that another process cannot import, as cloudpickle was told, if anyone has imported it."""
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else set()
 
 
 def _import_task(module: str, qualname: str) -> Any:

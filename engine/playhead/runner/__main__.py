@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
@@ -32,8 +32,8 @@ from playhead.flows.flow import Flow
 from playhead.flows.run_config import LocalRun, RunConfig, parse_run_config
 from playhead.ports.server import ServerApi, StartRequest
 from playhead.ports.storage import Storage
-from playhead.runner.boottime import boot_time
 from playhead.runner.bootstrap import RunnerOrder
+from playhead.runner.boottime import boot_time
 from playhead.runner.execution import Execution, Grant
 from playhead.runner.loopthread import LoopThread, collected
 from playhead.runner.recall import Predecessor, predecessors
@@ -129,10 +129,10 @@ def _load(order: RunnerOrder, storage: Storage, run_key: DerivedKey) -> tuple[Fl
         due_micros=order.scheduled_for,
     )
     _apply(parse_run_config(dict(seal.run_config)))
-    subject = load_code(seal, is_flow=lambda found: isinstance(found, Flow))
+    subject: Any = load_code(seal, is_flow=lambda found: isinstance(found, Flow))
     if not isinstance(subject, Flow):
         raise FlowLoadError(f"what was sealed as flow {order.flow} is a {type(subject).__name__}, not a flow")
-    return subject, load(ticket.parameters)
+    return cast("Flow[..., Any]", subject), load(ticket.parameters)
 
 
 def _apply(config: RunConfig) -> None:

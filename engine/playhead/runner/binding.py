@@ -6,7 +6,7 @@ They may stand anywhere in lists, tuples, named tuples, sets, dicts (as values),
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from playhead.core.names import TaskKey
@@ -23,39 +23,51 @@ def find_futures(value: Any, depth: int = 0) -> Iterator[TaskFuture[Any] | TaskF
         return
     if isinstance(value, TaskFuture | TaskFutures):
         yield value
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from find_futures(item, depth + 1)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from find_futures(item, depth + 1)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from find_futures(getattr(value, field.name, None), depth + 1)
+        return
+    for part in _parts(value):
+        yield from find_futures(part, depth + 1)
 
 
 def substitute(value: Any, value_of: Callable[[TaskFuture[Any]], Any], depth: int = 0) -> Any:
     """The value with each future replaced by its own value; parts without futures are passed on as they are."""
-    if isinstance(value, _LEAVES) or depth > MAX_DEPTH:
-        return value
+    it: Any = (
+        value  # as it is: a type checker narrows what isinstance looked at, and a user's containers may hold anything
+    )
+    if isinstance(value, _LEAVES) or depth > MAX_DEPTH or next(find_futures(it, depth), None) is None:
+        return it
     if isinstance(value, TaskFuture):
-        return value_of(value)
+        return value_of(it)
     if isinstance(value, TaskFutures):
-        return [value_of(future) for future in value]
-    if next(find_futures(value, depth), None) is None:
-        return value
-    if isinstance(value, dict):
-        return type(value)((key, substitute(item, value_of, depth + 1)) for key, item in value.items())
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(substitute(item, value_of, depth + 1) for item in value))
+        return [value_of(future) for future in it]
+    return _rebuilt(it, [substitute(part, value_of, depth + 1) for part in _parts(it)])
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    """What a container holds, in its order: a dict's values, a dataclass' fields; nothing for everything else."""
+    it: Any = value
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(substitute(item, value_of, depth + 1) for item in value)
-    changed = {
-        field.name: substitute(getattr(value, field.name), value_of, depth + 1)
-        for field in dataclasses.fields(value)
-        if field.init
-    }
-    return dataclasses.replace(value, **changed)
+        return list(it)
+    if isinstance(value, dict):
+        return list(it.values())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    return ()
+
+
+def _rebuilt(value: Any, parts: Sequence[Any]) -> Any:
+    """A container of the same kind with these parts in place of its own."""
+    it: Any = value
+    kind: Any = value.__class__
+    if isinstance(value, dict):
+        return kind(zip(it, parts, strict=True))
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return kind(*parts)
+    if isinstance(value, list | tuple | set | frozenset):
+        return kind(parts)
+    fields = dataclasses.fields(it)
+    return dataclasses.replace(
+        it, **{field.name: part for field, part in zip(fields, parts, strict=True) if field.init}
+    )
 
 
 def upstream_keys(*values: Any) -> tuple[TaskKey, ...]:

@@ -10,7 +10,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -37,7 +37,7 @@ def get_logger(name: str = "playhead.flow") -> logging.Logger:
 
 
 @contextmanager
-def capturing(sink: Sink, *, log_prints: bool) -> Iterator[None]:
+def capturing(sink: Sink, *, log_prints: bool) -> Generator[None]:
     """Lines of code in this context go to `sink`."""
     _install()
     sink_token, prints_token = _sink_var.set(sink), _prints_var.set(log_prints)
@@ -49,7 +49,7 @@ def capturing(sink: Sink, *, log_prints: bool) -> Iterator[None]:
 
 
 @contextmanager
-def captured(info: CallInfo) -> Iterator[None]:
+def captured(info: CallInfo) -> Generator[None]:
     """The task's own rule for prints, in the context of its call."""
     token = _prints_var.set(info.log_prints)
     try:
@@ -59,7 +59,7 @@ def captured(info: CallInfo) -> Iterator[None]:
 
 
 @contextmanager
-def collected_lines() -> Iterator[Callable[[], bytes]]:
+def collected_lines() -> Generator[Callable[[], bytes]]:
     """In a worker process: lines are collected, to travel with the outcome."""
     _install()
     lines: list[bytes] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final
@@ -95,7 +95,7 @@ class Identity:
         return scope if scope is not None and scope.owner is _whoever_runs() else None
 
     @contextmanager
-    def opened(self, name: str, *, is_async: bool | None = None) -> Iterator[Scope]:
+    def opened(self, name: str, *, is_async: bool | None = None) -> Generator[Scope]:
         """A scope below the current one, or, where the running code owns none, below the root; there the name must be new."""
         parent = self.current_or_none()
         if parent is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
-    def __enter__(self) -> LoopThread:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -54,7 +54,7 @@ class LoopThread:
             raise
 
     @contextmanager
-    def entered(self, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    def entered(self, manager: AbstractAsyncContextManager[T]) -> Generator[T]:
         """Enter an async context manager there, in a task of its own that stays for as long as this one does."""
         opened: Future[T] = Future()
         leave = asyncio.Event()

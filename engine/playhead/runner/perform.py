@@ -83,7 +83,7 @@ def _perform(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     with captured(info):
         try:
             result = task.fn(*args, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # whatever ends a task's function is its outcome
             return _failed(error)
         return _succeeded(result, info)
 
@@ -141,6 +141,5 @@ def _is_cancellation(error: BaseException) -> bool:
 @lru_cache(maxsize=256)
 def _task_of(pickled: bytes) -> Task[..., Any]:
     """Unpickled once for each worker, however often it is called."""
-    task = load(pickled)
-    assert isinstance(task, Task)
+    task: Task[..., Any] = load(pickled)
     return task

@@ -1,0 +1,76 @@
+"""What a map goes over: which arguments are columns and which are shared, and what each element needs. Pure, once futures of
+lists have their value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from playhead.core.names import TaskKey
+from playhead.errors import MisusedCall
+from playhead.flows.context import CallRequest
+from playhead.flows.future import TaskFuture, TaskFutures
+from playhead.flows.task import Unmapped
+from playhead.runner.binding import find_futures, is_mappable
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+ListOf = Callable[[TaskFuture[Any]], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A map's calls. `aligned` are maps whose element i is needed by element i; None: futures of all sorts stand in the iterables,
+    so that each element has upstream keys of its own."""
+
+    elements: tuple[Arguments, ...]
+    shared: tuple[Any, ...]
+    aligned: tuple[TaskKey, ...] | None
+
+
+def mapping_of(base: TaskKey, request: CallRequest, list_of: ListOf) -> Mapping:
+    """Read the arguments of a map. `list_of` waits for a future whose value is mapped over. MisusedCall: the lengths differ."""
+    names = [*range(len(request.args)), *request.kwargs]
+    values = [*request.args, *request.kwargs.values()]
+    columns: dict[int | str, Sequence[Any]] = {}
+    shared: dict[int | str, Any] = {}
+    aligned: dict[TaskKey, None] = {}
+    mixed = False
+    for name, value in zip(names, values, strict=True):
+        it: Any = value
+        if isinstance(value, Unmapped):
+            shared[name] = it.value
+        elif isinstance(value, TaskFutures):
+            columns[name] = it
+            aligned[value.key] = None
+        elif isinstance(value, TaskFuture):
+            columns[name] = list_of(it)
+        elif is_mappable(value):
+            columns[name] = list(it)
+            mixed = mixed or next(find_futures(columns[name]), None) is not None
+        else:
+            shared[name] = value
+    width = _width(base, columns)
+
+    def cell(name: int | str, row: int) -> Any:
+        return columns[name][row] if name in columns else shared[name]
+
+    elements = tuple(
+        (
+            tuple(cell(index, row) for index in range(len(request.args))),
+            {name: cell(name, row) for name in request.kwargs},
+        )
+        for row in range(width)
+    )
+    return Mapping(elements, tuple(shared.values()), None if mixed else tuple(aligned))
+
+
+def _width(base: TaskKey, columns: dict[int | str, Sequence[Any]]) -> int:
+    widths = {len(column) for column in columns.values()}
+    if len(widths) != 1:
+        sizes = ", ".join(f"{name}: {len(column)}" for name, column in columns.items()) or "none"
+        raise MisusedCall(
+            f"map of {base} needs iterables of one length, and there are {sizes}",
+            hint="wrap an argument that every element gets whole in `unmapped(...)`",
+        )
+    return widths.pop()
