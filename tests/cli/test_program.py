@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from playhead import __version__
 from playhead.cli.app import app
+from tests.cli.conftest import Answer, Call, Runs
 
 SQUARES = f"{Path(__file__).parent / 'sample_flows.py'}:squares"
 HEAVY = ("aiohttp", "fastapi", "starlette", "uvicorn", "pydantic", "anyio", "dask", "eventsourcing", "orjson", "rpds")
@@ -42,6 +44,23 @@ def test_every_command_that_answers_has_json() -> None:
     for command in app.registered_commands:
         assert command.callback is not None
         assert "json" in command.callback.__annotations__, command.callback
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_reader_that_has_had_enough_is_no_error(runs: Runs, form: list[str]) -> None:
+    command = [sys.executable, "-m", "playhead.cli", "events", runs.squares, "--home", str(runs.home), *form]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as nobody_reads:
+        ended = subprocess.run(
+            command, stdout=nobody_reads, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_the_version_is_told_without_a_command(call: Call) -> None:
+    assert call("--version") == Answer(0, f"playhead {__version__}\n", "")
+    assert "Missing command" not in call().err
 
 
 @pytest.mark.real

@@ -6,10 +6,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
+from playhead import __version__
 from playhead.cli.commands import history, looking, running, serving, upkeep
 from playhead.cli.exits import ExitCode, tell, tell_message
 from playhead.errors import PlayheadError
@@ -22,6 +23,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"playhead {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Nothing that all commands share: what an option means is said where it is used."""
+
+
 for group in (running, looking, history, serving, upkeep):
     group.add_to(app)
 
@@ -48,7 +66,7 @@ def _tell(error: BaseException, *, as_json: bool) -> int:
             return tell(error, as_json=as_json)
         case KeyboardInterrupt() | typer.Abort():
             return ExitCode.INTERRUPTED
-        case BrokenPipeError():
+        case BrokenPipeError() | SystemExit(__context__=BrokenPipeError()):  # Rich makes the one of the other
             _silence_stdout()  # whoever read along, such as `head`, has had enough
             return ExitCode.GOOD
         case BaseExceptionGroup(exceptions=parts):
