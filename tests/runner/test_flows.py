@@ -249,13 +249,13 @@ def test_futures_refuse_what_makes_no_sense_with_a_hint() -> None:
     @flow
     def subject() -> list[str]:
         future = add.submit(1)
-        told = []
+        told: list[str] = []
         for misuse in (
             lambda: bool(future),
             lambda: future == 2,
-            lambda: future < 3,  # type: ignore[operator]  # that is the point
+            lambda: future < 3,
             lambda: len(future),
-            lambda: list(future),  # type: ignore[call-overload]  # that is the point
+            lambda: [each for each in future],  # noqa: C416  # iterating is the misuse
             lambda: f"{future}",
             lambda: future[0],
             lambda: __import__("pickle").dumps(future),
@@ -338,7 +338,8 @@ def test_asyncio_time_around_a_tasks_future_is_warned_of_with_file_and_line() ->
     async def subject() -> None:
         async with asyncio.timeout(30):
             await add.submit(1)
-        await asyncio.wait([add.submit(2), asyncio.ensure_future(asyncio.sleep(0))])
+        beside: list[asyncio.Future[Any]] = [add.submit(2), asyncio.ensure_future(asyncio.sleep(0))]
+        await asyncio.wait(beside)
 
     with pytest.warns(UnrecordedTimeWarning) as caught:
         outcome, _, _ = run(subject)

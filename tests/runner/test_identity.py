@@ -95,7 +95,7 @@ def test_keys_do_not_depend_on_timing(way: Callable[[], Awaitable[None]]) -> Non
         return await fetch(0)
 
     with open_bench() as bench:
-        runs = []
+        runs: list[set[str]] = []
         for _ in range(4):
             keys, outcome = keys_of(bench, subject)
             assert outcome.status is RunStatus.SUCCEEDED, outcome.error

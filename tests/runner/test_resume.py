@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 import itertools
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from playhead import LocalExecutor, ThreadExecutor, current_run, flow, now, rand
 from playhead.core.state import RunStatus
 from playhead.errors import Diverged, FlowRunFailed, PlayheadError, StorageLost
 from playhead.flows.flow import Flow
+from playhead.ports.server import ReportRequest, ServerApi
 from playhead.storage.memory import MemoryStorage
 from tests.runner.bench import Bench, open_bench
 from tests.runner.faulty import MortalStorage
@@ -59,6 +61,7 @@ def blocking() -> tuple[int, list[int], str]:
     mapped = one.map(range(10, 14))
     tried = flaky.submit(first)
     last = one.submit(tried)
+    told = ""
     try:
         fails()
     except LookupError as error:
@@ -80,7 +83,7 @@ async def concurrent() -> tuple[int, list[int], list[int]]:
     return sum(results), sorted(first), await one.map(mapped)
 
 
-async def _as_completed(futures: list[Any]) -> Any:
+async def _as_completed(futures: list[Any]) -> AsyncIterator[int]:
     for future in asyncio.as_completed(futures):
         yield await future
 
@@ -142,9 +145,9 @@ def test_a_successor_that_finds_the_outcome_reports_it_and_runs_no_flow_code() -
     with open_bench() as bench:
         run = bench.ask(blocking)
         grant = bench.grant(run)
-        api = _Silent(bench.api)
+        api = silent(bench.api)
         with pytest.raises(PlayheadError):
-            bench.execution(grant, api)(blocking, {})  # type: ignore[arg-type]  # a wrapper, by delegation
+            bench.execution(grant, api)(blocking, {})
         before = ledger.copy()
         bench.lose(run, grant.epoch)
         outcome = bench.execution(bench.grant(run))(blocking, {})
@@ -152,6 +155,10 @@ def test_a_successor_that_finds_the_outcome_reports_it_and_runs_no_flow_code() -
         assert ledger == before
         assert bench.view(run).state is RunStatus.SUCCEEDED
         assert "run.succeeded" in bench.types(run)
+
+
+def _before_the_end(event: tuple[str, int, dict[str, Any]]) -> bool:
+    return not event[0].startswith("run.")
 
 
 class _Silent:
@@ -163,14 +170,20 @@ class _Silent:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def report(self, run: str, request: Any) -> Any:
+    async def report(self, run: str, request: ReportRequest) -> Any:
         from playhead.errors import EpochOver
 
-        before = tuple(itertools.takewhile(lambda event: not event[0].startswith("run."), request.events))
+        before = tuple(itertools.takewhile(_before_the_end, request.events))
         answer = await self._inner.report(run, request.model_copy(update={"events": before})) if before else None
         if len(before) < len(request.events):
             raise EpochOver("the outcome never arrives")
         return answer
+
+
+def silent(api: ServerApi) -> ServerApi:
+    """That server, by delegation."""
+    made: Any = _Silent(api)
+    return cast("ServerApi", made)
 
 
 def test_a_run_that_asks_for_other_work_on_resume_diverges_and_names_the_key() -> None:
@@ -213,7 +226,7 @@ def test_a_completion_that_the_storage_lost_stops_the_run() -> None:
         run = bench.ask(_original)
         grant = bench.grant(run)
         with pytest.raises(PlayheadError):
-            bench.execution(grant, _Silent(bench.api))(_original, {})  # type: ignore[arg-type]  # as above
+            bench.execution(grant, silent(bench.api))(_original, {})
         assert "task.succeeded" in bench.types(run)
         bench.lose(run, grant.epoch)
         successor = bench.grant(run)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -38,14 +38,18 @@ class Machine:
     def done(self) -> list[str]:
         return self.ledger.read_text().splitlines() if self.ledger.exists() else []
 
-    def playhead(self, *arguments: str, check: bool = True, timeout: float = WAIT_SECONDS) -> subprocess.CompletedProcess[str]:
+    def playhead(
+        self, *arguments: str, check: bool = True, timeout: float = WAIT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         env = {**self.env, "LEDGER": str(self.ledger)}
         done = subprocess.run(
             [*PLAYHEAD, *arguments], env=env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
         )
         if check and done.returncode != 0:
-            raise AssertionError(f"playhead {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(
+                f"playhead {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
     def json(self, *arguments: str, check: bool = True) -> Any:
@@ -126,7 +130,9 @@ class Machine:
             if found:
                 return found
             time.sleep(0.02)
-        raise AssertionError(f"waited {within:.0f} s for {what}; the home holds {sorted(p.name for p in self.home.iterdir())}")
+        raise AssertionError(
+            f"waited {within:.0f} s for {what}; the home holds {sorted(p.name for p in self.home.iterdir())}"
+        )
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
@@ -139,7 +145,7 @@ class Machine:
 
 
 @contextmanager
-def machine(home: Path) -> Iterator[Machine]:
+def machine(home: Path) -> Generator[Machine]:
     """A machine; at the end nothing of it is left running."""
     host = Machine(home)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import sys
@@ -115,7 +116,7 @@ def test_a_schedule_runs_once_for_each_of_its_times_also_across_a_restart(host: 
     due = [run["scheduled_for"] for run in runs]
     assert len(due) == len(set(due)), "one run for each scheduled time"
     seconds = sorted(int(moment[17:19]) + 60 * int(moment[14:16]) for moment in due)
-    gaps = {(later - earlier) % 3600 for earlier, later in zip(seconds, seconds[1:], strict=False)}
+    gaps = {(later - earlier) % 3600 for earlier, later in itertools.pairwise(seconds)}
     assert gaps <= {1}, f"no time is left out: {due}"
 
 
@@ -174,5 +175,3 @@ def test_logs_events_and_replay_tell_the_same_story(host: Machine) -> None:
     halfway = host.json("replay", run, "--at", "8")
     assert halfway["state"] == "running"
     assert halfway.keys() == last.keys()
-
-
