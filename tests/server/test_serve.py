@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,8 +18,8 @@ from playhead.client.http import HttpServer
 from playhead.errors import UsageError
 from playhead.server.app import create_app
 from playhead.server.serve import serve
-from tests.server.scripted import ScriptedApi
-from tests.server.serving import QUICK, serving
+from tests.server.scripted import RUN, ScriptedApi, recorded
+from tests.server.serving import QUICK, serving, until
 
 
 async def test_port_0_gives_the_url_that_was_bound() -> None:
@@ -122,6 +123,20 @@ async def test_an_open_request_is_waited_for_and_a_stuck_one_is_not() -> None:
     asked.cancel()
     await asyncio.wait({asked})
     assert asked.cancelled()
+
+
+async def test_a_client_that_does_not_read_does_not_keep_its_connection_beyond_the_grace() -> None:
+    api = ScriptedApi()
+    await api.add(*(replace(recorded(position), data={"filler": "x" * 100_000}) for position in range(1, 301)))  # 30 MB
+    before = _descriptors()
+    with socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        async with serving(api) as url:
+            where = urlsplit(url)
+            silent.connect((where.hostname, where.port))
+            silent.sendall(f"GET /api/runs/{RUN}/history HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            await until(lambda: api.calls)
+        await until(lambda: _descriptors() == before + 1)  # its own end
 
 
 def _descriptors() -> int:
