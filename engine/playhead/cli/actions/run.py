@@ -82,7 +82,8 @@ async def _ask_and_wait(
             _give(run, flow, (await client.run(run, tasks=False)).state, None, as_json=as_json, id_only=True)
             return ExitCode.GOOD
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_tell_if_nobody_comes, client, run)
+            if not as_json:
+                tasks.start_soon(_tell_if_nobody_comes, client, run)
             await _until_ended(client, run, flow, watch=asked.watch)
             tasks.cancel_scope.cancel()
         return await _give_outcome(FlowRun(run, client), flow, as_json=as_json)
