@@ -47,7 +47,12 @@ def start_engine() -> subprocess.Popen[bytes]:
     say("playhead", "up", "--port", "0", "&")
     with (HOME / "engine.log").open("wb") as log:
         return subprocess.Popen(
-            [PLAYHEAD, "up", "--port", "0"], env=ENV, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [PLAYHEAD, "up", "--port", "0"],
+            env=ENV,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 

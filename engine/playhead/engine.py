@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from playhead.client.client import Client
 from playhead.errors import ServerError, UsageError
+from playhead.home import Home
 from playhead.log import Log
 from playhead.ports.server import ServerApi
 from playhead.ports.store import StoreBackend
 from playhead.service import Service, ServiceSettings
+from playhead.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -38,8 +40,9 @@ class Engine:
 
     * `store`: a URL (`memory:`, `sqlite:///PATH`, another scheme's) or an open backend, which the engine then owns.
     * `agent`: runs the flows. Its runners reach the engine by a unix socket.
-    * `home`: a folder of this engine's own, for that socket and for the read models; without it the socket is in a temporary
-      folder, and the read models are made anew from the log at each start.
+    * `storage`: URL of the storage in which `client` seals flows and finds results; an agent has its own settings.
+    * `home`: a folder of this engine's own, for that socket, the read models and the client's key; without it the socket is in a
+      temporary folder, the read models are made anew from the log at each start, and the key is the user's.
 
     Leaving ends the agent first, then the service, then the log. An engine is entered once.
     """
@@ -48,11 +51,13 @@ class Engine:
         self,
         store: str | StoreBackend,
         *,
+        storage: str | None = None,
         agent: Attachable | None = None,
         home: Path | None = None,
         settings: ServiceSettings | None = None,
     ) -> None:
         self._store = store
+        self._storage = storage
         self._agent = agent
         self._home = home
         self._settings = settings
@@ -96,8 +101,15 @@ class Engine:
 
     @property
     def client(self) -> Client:
-        """A client of this engine, without HTTP. Usable while the engine runs; there is nothing to open."""
-        return Client(self.api)
+        """A client of this engine, without HTTP. Usable while the engine runs; there is nothing to open.
+
+        It seals and signs on the user's side: with the key in the engine's `home`, or the user's own where it has none.
+        """
+        if self._home is None and self._storage is None:
+            return Client(self.api)
+        given = {"home": self._home, "storage": self._storage}
+        flags = {name: str(value) for name, value in given.items() if value is not None}
+        return Client(self.api, home=Home.open(Settings.load(flags)))
 
     def asgi(self) -> FastAPI:
         """An ASGI app of the engine, to mount in another. May be made before the engine runs; until then it answers 503.

@@ -165,7 +165,7 @@ def test_logs_are_read_from_storage_whole_or_of_one_task(call: Call, runs: Runs)
 
 def test_without_a_server_a_run_is_here_and_its_result_is_printed(call: Call, tmp_path: Path) -> None:
     answer = call("run", f"{HERE}:squares", "-p", "n=2", "--home", tmp_path / "home")
-    assert (answer.code, answer.out) == (0, "[{'number': 0, 'square': 0}, {'number': 1, 'square': 1}]\n")
+    assert (answer.code, answer.out) == (0, "number  square\n     0       0\n     1       1\n")
 
 
 def test_the_json_of_a_run(call: Call, tmp_path: Path) -> None:

@@ -150,3 +150,11 @@ async def _somebodys_server(app: FastAPI) -> AsyncGenerator[str]:
     app.state.streams = Streams(StreamLimits())
     async with app.router.lifespan_context(app), serve(app, port=0) as url:
         yield url
+
+
+async def test_an_engines_client_seals_with_the_engines_own_home_and_storage(tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    async with Engine("memory:", home=tmp_path / "home", storage=str(storage)) as engine:
+        home = engine.client.home
+    assert home.path == tmp_path / "home"
+    assert home.storage.url == f"file://{storage}"

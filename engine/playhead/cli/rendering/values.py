@@ -24,9 +24,12 @@ def result_page(value: object) -> RenderableType:
     return Text(value) if isinstance(value, str) else Pretty(value)
 
 
-def result_text(value: object) -> str:
-    """In a pipe: text as it is, everything else as Python writes it."""
-    return value if isinstance(value, str) else repr(value)
+def result_text(value: object) -> RenderableType:
+    """In a pipe: rows as a table without colour, text as it is, everything else as Python writes it."""
+    rows = _rows(value)
+    if rows is not None:
+        return _table(rows)
+    return Text(value if isinstance(value, str) else repr(value))
 
 
 def result_json(value: object) -> Any:
