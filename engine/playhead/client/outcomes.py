@@ -36,7 +36,7 @@ def result_of(view: RunView, history: Iterable[Recorded], home: Home) -> Any:
     payload = journals.payload(view.result, OUTCOMES, None)
     if _needs_code(payload):
         _load_code(view, journals.storage, home)
-    return load(payload)
+    return load(payload, f"the result of flow run {view.run_id}")
 
 
 def failure_of(view: RunView, history: Iterable[Recorded], home: Home, task: str | None = None) -> Failure:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -124,8 +125,7 @@ class Transport:
         )
 
     def _unreachable(self, error: Exception) -> ServerUnreachable:
-        reason = str(error) or type(error).__name__
-        return ServerUnreachable(f"the server at {self.url} cannot be reached: {reason}", hint=_HINT)
+        return ServerUnreachable(f"the server at {self.url} cannot be reached: {_reason(error)}", hint=_HINT)
 
     def _refusal(self, status: int, answer: bytes) -> PlayheadError:
         """What a bad answer says; ServerUnreachable where a proxy says that nobody is behind it."""
@@ -150,6 +150,14 @@ def error_of(answer: bytes, *, status: int) -> PlayheadError | None:
         return None
     carried: object = cast("dict[str, object]", body).get("error") if isinstance(body, dict) else None
     return error_from_wire(cast("dict[str, object]", carried), status=status) if isinstance(carried, dict) else None
+
+
+def _reason(error: Exception) -> str:
+    """In the system's words where it has some: aiohttp's own speak of its settings."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return str(cause) or type(cause).__name__
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:

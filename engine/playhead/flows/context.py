@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from playhead.core.events import FactKind
 from playhead.errors import MisusedCall
@@ -76,6 +76,7 @@ class Session(Protocol):
     def timeout(self, delay: timedelta) -> AbstractAsyncContextManager[None]: ...
 
 
+running: Final[set[Session]] = set()  # the flow runs at work in this process, in any thread
 session_var: ContextVar[Session | None] = ContextVar("playhead_session", default=None)
 task_var: ContextVar[CurrentRun | None] = ContextVar("playhead_task", default=None)
 
@@ -98,7 +99,8 @@ def session_for(what: str) -> Session:
         )
     raise MisusedCall(
         f"{what} was used outside a running flow, or in a thread that the flow started",
-        hint='call it in a flow\'s own code; in another thread or a callback, inside `with playhead.scope("name")`',
+        hint="call it in a flow's own code; asyncio.to_thread takes a flow's context along, and there and in callbacks "
+        '`with playhead.scope("name")` gives calls a place',
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 from playhead.core.names import check_name
 from playhead.errors import BadParameter, MisusedCall, UsageError
-from playhead.executors.specs import AnyExecutor, ThreadExecutor
+from playhead.executors.specs import AnyExecutor, DaskExecutor, LocalExecutor, ProcessExecutor, ThreadExecutor
 from playhead.flows.context import Session, session_or_none
 from playhead.flows.run_config import LocalRun, UniversalRun
 from playhead.flows.schedule import Cron, Every
@@ -23,6 +23,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 A = TypeVar("A")
+
+_EXECUTORS = (LocalExecutor, ThreadExecutor, ProcessExecutor, DaskExecutor)
 
 
 class Flow(Generic[P, R_co]):
@@ -47,6 +49,9 @@ class Flow(Generic[P, R_co]):
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = check_name("flow", name or fn.__name__.strip("<>"))
+        _check_option(self.name, "executor", executor, _EXECUTORS)
+        _check_option(self.name, "run_config", run_config, (UniversalRun, LocalRun))
+        _check_option(self.name, "schedule", schedule, (Cron, Every))
         self.executor = executor or ThreadExecutor()
         self.run_config = run_config or UniversalRun()
         self.schedule = schedule
@@ -147,6 +152,13 @@ async def _inline_async(
 ) -> Any:
     with session.subflow(subflow.name, is_async=True):
         return await subflow.fn(*args, **kwargs)
+
+
+def _check_option(flow: str, name: str, value: object, kinds: tuple[type, ...]) -> None:
+    """For authors without a type checker: `executor="thread"` would fail much later, where nobody thinks of it any more."""
+    if value is not None and not isinstance(value, kinds):
+        known = ", ".join(f"{kind.__name__}(...)" for kind in kinds)
+        raise UsageError(f"flow {flow}: {name}={value!r} is none", hint=f"{name} is one of {known}")
 
 
 def _check_parameters(subject: Flow[..., Any]) -> None:

@@ -36,23 +36,23 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
     def result(self) -> R:
         """The task's result, or its exception. Waits in a flow that is not async; in an async flow, `await` it instead."""
         self.looked_at = True
+        self._refuse_foreign()
         if not self.done():
-            self._refuse_foreign()
             self._session.wait(self)
         return super().result()
 
     def exception(self) -> BaseException | None:
         """The task's exception, or None. Waits as `result` does."""
         self.looked_at = True
+        self._refuse_foreign()
         if not self.done():
-            self._refuse_foreign()
             self._session.wait(self)
         return super().exception()
 
     def __await__(self) -> Generator[Any, None, R]:
         self.looked_at = True
+        self._refuse_foreign()
         if not self.done():
-            self._refuse_foreign()
             warn_in_timeout(self.key)
             waiter = self.get_loop().create_future()
             self._waiters.append(waiter)
@@ -78,6 +78,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
                 waiter.set_result(None)
 
     def _refuse_foreign(self) -> None:
+        """Also where it is done: whether it is depends on the moment, and what a flow may read must not."""
         if session_var.get() is not self._session:
             raise MisusedCall(
                 f"the future of task {self.key} belongs to flow run {self._session.current.id}, and that is not the one running here",

@@ -14,6 +14,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from playhead.core.names import check_name
 from playhead.errors import MisusedCall, UsageError
 from playhead.flows.context import CallRequest, Session, session_for, session_or_none
+from playhead.flows.foreign_thread import warn_in_thread
 from playhead.flows.future import TaskFuture, TaskFutures
 from playhead.flows.retry import RetryDelay, RetryOn, RetryPolicy
 
@@ -73,6 +74,7 @@ class Task(Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         session = session_or_none()
         if session is None:
+            warn_in_thread(self.name)
             return self.fn(*args, **kwargs)
         self._refuse_wrong_color(session)
         future = self.submit(*args, **kwargs)

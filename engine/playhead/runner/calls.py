@@ -43,7 +43,7 @@ class Ending:
         """The result. Raises StorageError or TrustError when it cannot be read, UnloadableOutcome when it cannot be unpickled."""
         payload = load_payload(self._storage, self.record, where=f"task {key}")
         try:
-            return load(payload)
+            return load(payload, f"the result of task {key}")
         except UnloadableOutcome:
             raise
         except Exception as error:

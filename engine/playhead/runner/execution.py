@@ -31,7 +31,7 @@ from playhead.errors import (
     StorageUnavailable,
     UnloadableOutcome,
 )
-from playhead.flows.context import CurrentRun, session_var
+from playhead.flows.context import CurrentRun, running, session_var
 from playhead.flows.flow import Flow
 from playhead.journal.format import Blob, Record
 from playhead.journal.place import JournalPlace
@@ -256,10 +256,12 @@ class Execution:
     @contextmanager
     def _in_flow(self, session: FlowSession) -> Generator[None]:
         token = session_var.set(session)
+        running.add(session)
         try:
             with capturing(self._lines.write, log_prints=session.log_prints):
                 yield
         finally:
+            running.discard(session)
             session_var.reset(token)
             session.end()
 
@@ -313,7 +315,7 @@ class Execution:
             return Outcome(RunStatus.CANCELLED)
         payload = load_payload(self._grant.storage, record, where=f"run {self._grant.run}")
         if record.type == ev.RunSucceeded.TYPE:
-            return Outcome(RunStatus.SUCCEEDED, load(payload))
+            return Outcome(RunStatus.SUCCEEDED, load(payload, f"the result of flow run {self._grant.run}"))
         return Outcome(RunStatus.FAILED, None, load_failure(payload).exception, record.data.get("task"))
 
     # --- what others say, in their threads -----------------------------------------------------------------------------------------

@@ -64,19 +64,19 @@ def dump_by_value(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def load(data: bytes) -> Any:
-    """The value. Only for verified bytes. UnloadableOutcome: they do not load here, with the reason."""
+def load(data: bytes, what: str = "a stored value") -> Any:
+    """The value. Only for verified bytes. UnloadableOutcome: they do not load here, with the reason; `what` says whose they are."""
     try:
         return pickle.loads(data)  # noqa: S301 — verified by the caller, as the module says
     except Exception as error:
-        raise UnloadableOutcome(f"a stored value does not load here: {_told(error)}", hint=_advice(error)) from error
+        raise UnloadableOutcome(f"{what} does not load here: {_told(error)}", hint=_advice(error)) from error
 
 
 def check_serialisable(name: str, value: object) -> bytes:
     """The parameter's bytes, tried both ways. BadParameter: they cannot be made, or do not read back."""
     try:
         data = dump(value)
-        load(data)
+        load(data, "its pickle")
     except UnloadableOutcome as error:
         raise BadParameter(
             f"parameter {name!r} cannot be sent to a run: {error.message}",

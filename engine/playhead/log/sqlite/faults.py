@@ -26,12 +26,11 @@ def told(path: Path) -> Generator[None]:
 
 
 def unusable(path: Path, error: sqlite3.Error) -> LogUnusable:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return full(path)  # the file beside the log that its readers share could not grow
     match primary_code(error):
         case sqlite3.SQLITE_FULL:
-            return LogUnusable(
-                f"the log {path} is full: no space left, or its limit is reached",
-                hint="make room; what was acknowledged is safe, and appends work again by themselves",
-            )
+            return full(path)
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return read_only(path)
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -48,6 +47,13 @@ def unusable(path: Path, error: sqlite3.Error) -> LogUnusable:
                 f"the log {path} cannot be used: {error} ({name})",
                 hint="look at the disk and at the file's permissions; what was acknowledged stays in the file",
             )
+
+
+def full(path: Path) -> LogUnusable:
+    return LogUnusable(
+        f"the log {path} is full: no space left, or its limit is reached",
+        hint="make room; what was acknowledged is safe, and appends work again by themselves",
+    )
 
 
 def read_only(path: Path) -> LogUnusable:
