@@ -190,7 +190,7 @@ def test_a_registered_flow_is_run_by_its_name(call: Call, tmp_path: Path) -> Non
     registered = call("register", f"{HERE}:squares", "--json", "--home", home).json
     assert registered["registered"]["sealed_by"] == "file"
     assert "squares" in call("flows", "--home", home).out
-    assert call("run", "squares", "-p", "n=1", "--home", home).out == "[{'number': 0, 'square': 0}]\n"
+    assert call("run", "squares", "-p", "n=1", "--home", home).out == "number  square\n     0       0\n"
 
 
 def test_a_parameter_may_be_in_a_file(call: Call, tmp_path: Path) -> None:

@@ -243,8 +243,9 @@ def test_rows_are_a_table_and_other_values_are_as_python_writes_them() -> None:
     assert table.splitlines()[1].split() == ["os", "1,200"]
     assert shown(result_page([{"a": 1}, {"b": 2}])).strip() == "[{'a': 1}, {'b': 2}]"
     assert shown(result_page("[bold]text")).strip() == "[bold]text"
-    assert result_text("text") == "text"
-    assert result_text([1, "x"]) == "[1, 'x']"
+    assert shown(result_text([{"name": "os", "lines": 1200}])).splitlines()[1].split() == ["os", "1,200"]
+    assert shown(result_text("[bold]text")).strip() == "[bold]text"
+    assert shown(result_text([1, "x"])).strip() == "[1, 'x']"
 
 
 def test_a_long_table_is_cut_and_says_so() -> None:
