@@ -185,7 +185,7 @@ def test_a_run_that_loses_its_runner_too_often_crashes() -> None:
 
 def test_a_run_whose_budget_is_spent_is_ended_by_the_next_claim() -> None:
     """From a log that was written when the budget was larger."""
-    spent = replace(READY, head=replace(READY.head, losses=MAX_LOSSES))
+    spent = READY._replace(head=replace(READY.head, losses=MAX_LOSSES))
     assert claim(spent).status is RunStatus.CRASHED
 
 

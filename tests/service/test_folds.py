@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from playhead.core.names import StreamName, Version
+from playhead.core.state import RunState
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.ports.store import Append, Expect, NewEvent, Recorded
+from playhead.service import service as service_module
 from playhead.service.folds import Folds
 from playhead.testing.clock import START
 from tests.service.faulty import FaultyStore
+from tests.service.world import ADOPTED, open_world, run_step, submitted
 
 
 @dataclass(frozen=True)
@@ -98,3 +103,22 @@ async def test_an_older_state_does_not_replace_a_newer_one() -> None:
         states.keep(A, newer)
         states.keep(A, older)
         assert await states.known(A) == newer
+
+
+async def test_what_a_command_appended_is_not_folded_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state that was decided is kept before the projector sees its events: a fold is most of what an event costs a server."""
+    folded: list[str] = []
+
+    def counted(state: RunState | None, recorded: Recorded) -> RunState:
+        folded.append(recorded.type)
+        return run_step(state, recorded)
+
+    monkeypatch.setattr(service_module, "_step", counted)
+    async with open_world() as world:
+        claimed = await world.running()
+        await world.seen()
+        folded.clear()
+        await world.report(claimed, 0, ADOPTED, submitted("a"), submitted("b"))
+        await world.seen()
+        assert await world.state() == "running"
+        assert folded == []

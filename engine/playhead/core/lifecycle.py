@@ -7,8 +7,8 @@ does not allow is an IllegalEvent that carries the story so far.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from rpds import HashTrieMap
 
@@ -71,8 +71,7 @@ TASK_TRANSITIONS: Final[dict[tuple[TaskStatus | None, type[ev.TaskEvent]], TaskS
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What the envelope says of an event: when it was recorded, and which journal record it comes from."""
 
     recorded_at: Micros
@@ -82,7 +81,7 @@ class Stamp:
 
 def evolve(state: RunState | None, event: ev.Event, stamp: Stamp) -> RunState:
     """The state after the event. Raises IllegalEvent where the tables or the journal's numbering do not allow it."""
-    if isinstance(event, ev.RunnerEvent) and stamp.epoch is not None:
+    if stamp.epoch is not None and isinstance(event, ev.RunnerEvent):
         state = _count_record(_existing(state, event), event, stamp.epoch, stamp.seq)
     if isinstance(event, ev.TaskEvent):
         return _evolve_work(_existing(state, event), event, stamp)
@@ -208,23 +207,27 @@ _HEAD_CHANGES: Final[dict[type[ev.Event], Callable[[RunHead, ev.Event, Stamp], R
 def _evolve_work(state: RunState, event: ev.TaskEvent, stamp: Stamp) -> RunState:
     if not state.status.leased:
         raise _illegal(state, event)
-    if isinstance(event, ev.FactRecorded | ev.TimerSet | ev.TimerFired):
+    kind = type(event)  # exact: these classes have no subclasses, and asking a model class by isinstance is slow
+    if kind in _OF_THE_FLOW:
         return _next(state)
-    if isinstance(event, ev.TaskMapped):
+    if kind is ev.TaskMapped:
         return _mapped(state, event)
     before = task_of(state, TaskKey(event.key))
-    status = TASK_TRANSITIONS.get((before.status if before else None, type(event)))
+    status = TASK_TRANSITIONS.get((before.status if before else None, kind))
     if status is None:
         raise _illegal(state, event, before)
     if before is None:
-        assert isinstance(event, ev.TaskSubmitted)
-        if event.key in state.maps:
-            raise _illegal(state, event)
-        after = TaskState(
-            TaskKey(event.key), event.name, state.asked, status, tuple(TaskKey(key) for key in event.after)
-        )
-        return _with_task(state, None, after, asked=state.asked + 1)
-    return _with_task(state, before, _changed(state, before, status, event, stamp))
+        return _submitted(state, event, status)
+    return _with_task(state, before, _TASK_CHANGES[kind](state, before, status, event, stamp))
+
+
+def _submitted(state: RunState, event: ev.TaskEvent, status: TaskStatus) -> RunState:
+    assert isinstance(event, ev.TaskSubmitted)
+    if event.key in state.maps:
+        raise _illegal(state, event)
+    upstream = tuple(TaskKey(key) for key in event.after)
+    after = TaskState(TaskKey(event.key), event.name, state.asked, status, upstream)
+    return _with_task(state, None, after, asked=state.asked + 1)
 
 
 def task_of(state: RunState, key: TaskKey) -> TaskState | None:
@@ -245,7 +248,8 @@ def element_of(mapped: MapState, index: int) -> TaskState:
     return TaskState(TaskKey(f"{mapped.key}.{index}"), mapped.name, mapped.order, TaskStatus.SUBMITTED, upstream)
 
 
-def _mapped(state: RunState, event: ev.TaskMapped) -> RunState:
+def _mapped(state: RunState, event: ev.TaskEvent) -> RunState:
+    assert isinstance(event, ev.TaskMapped)
     key = TaskKey(event.key)
     if key in state.maps or task_of(state, key) is not None or _any_element(state, key, event.width):
         raise _illegal(state, event)
@@ -268,43 +272,65 @@ def _any_element(state: RunState, key: TaskKey, width: int) -> bool:
     return bool(state.tasks) and any(TaskKey(f"{key}.{index}") in state.tasks for index in range(width))
 
 
-def _changed(state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp) -> TaskState:
-    match event:
-        case ev.TaskStarted():
-            expected = task.attempt + (task.status is TaskStatus.RETRYING)
-            relaunched = task.status is TaskStatus.RUNNING and (stamp.epoch or 0) <= (task.epoch or 0)
-            if event.attempt != expected or relaunched:
-                raise _illegal(state, event, task)
-            return replace(
-                task,
-                status=status,
-                attempt=event.attempt,
-                epoch=stamp.epoch,
-                started_at=Micros(event.at),
-                retry_at=None,
-            )
-        case ev.TaskLost():
-            _same_attempt(state, task, event, event.attempt)
-            return replace(task, status=status, losses=task.losses + 1, epoch=None)
-        case ev.TaskSucceeded():
-            _same_attempt(state, task, event, event.attempt)
-            return replace(
-                task, status=status, ended_at=Micros(event.at), record=_reference(stamp), size=event.size, category=None
-            )
-        case ev.TaskRetrying():
-            _same_attempt(state, task, event, event.attempt)
-            return replace(
-                task, status=status, category=event.category, record=_reference(stamp), retry_at=Micros(event.retry_at)
-            )
-        case ev.TaskFailed():
-            _same_attempt(state, task, event, event.attempt)
-            return replace(
-                task, status=status, ended_at=Micros(event.at), category=event.category, record=_reference(stamp)
-            )
-        case ev.TaskCancelled():
-            return replace(task, status=status, ended_at=Micros(event.at), retry_at=None)
-        case _:
-            raise _illegal(state, event, task)
+def _launched(state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp) -> TaskState:
+    assert isinstance(event, ev.TaskStarted)
+    expected = task.attempt + (task.status is TaskStatus.RETRYING)
+    relaunched = task.status is TaskStatus.RUNNING and (stamp.epoch or 0) <= (task.epoch or 0)
+    if event.attempt != expected or relaunched:
+        raise _illegal(state, event, task)
+    return task._replace(
+        status=status, attempt=event.attempt, epoch=stamp.epoch, started_at=Micros(event.at), retry_at=None
+    )
+
+
+def _task_lost(state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp) -> TaskState:
+    assert isinstance(event, ev.TaskLost)
+    _same_attempt(state, task, event, event.attempt)
+    return task._replace(status=status, losses=task.losses + 1, epoch=None)
+
+
+def _task_succeeded(
+    state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp
+) -> TaskState:
+    assert isinstance(event, ev.TaskSucceeded)
+    _same_attempt(state, task, event, event.attempt)
+    return task._replace(
+        status=status, ended_at=Micros(event.at), record=_reference(stamp), size=event.size, category=None
+    )
+
+
+def _retrying(state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp) -> TaskState:
+    assert isinstance(event, ev.TaskRetrying)
+    _same_attempt(state, task, event, event.attempt)
+    return task._replace(
+        status=status, category=event.category, record=_reference(stamp), retry_at=Micros(event.retry_at)
+    )
+
+
+def _task_failed(state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp) -> TaskState:
+    assert isinstance(event, ev.TaskFailed)
+    _same_attempt(state, task, event, event.attempt)
+    return task._replace(status=status, ended_at=Micros(event.at), category=event.category, record=_reference(stamp))
+
+
+def _task_cancelled(
+    state: RunState, task: TaskState, status: TaskStatus, event: ev.TaskEvent, stamp: Stamp
+) -> TaskState:
+    return task._replace(status=status, ended_at=Micros(event.at), retry_at=None)
+
+
+_TASK_CHANGES: Final[
+    dict[type[ev.TaskEvent], Callable[[RunState, TaskState, TaskStatus, ev.TaskEvent, Stamp], TaskState]]
+] = {
+    ev.TaskStarted: _launched,
+    ev.TaskLost: _task_lost,
+    ev.TaskSucceeded: _task_succeeded,
+    ev.TaskRetrying: _retrying,
+    ev.TaskFailed: _task_failed,
+    ev.TaskCancelled: _task_cancelled,
+}
+
+_OF_THE_FLOW: Final = frozenset({ev.FactRecorded, ev.TimerSet, ev.TimerFired})  # facts, which change no task
 
 
 def _same_attempt(state: RunState, task: TaskState, event: ev.TaskEvent, attempt: int) -> None:

@@ -135,10 +135,11 @@ class Commits:
             for waiting in batch:
                 await self._commit([waiting])
         else:
-            self._on_committed([(waiting.append, outcome) for waiting, outcome in zip(batch, outcomes, strict=True)])
+            # Who appended is woken before those who follow, so that what a command knows by now nobody folds once more.
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if not waiting.outcome.done():
                     waiting.outcome.set_result(outcome)
+            self._on_committed([(waiting.append, outcome) for waiting, outcome in zip(batch, outcomes, strict=True)])
 
     async def _commit_until_known(self, appends: Sequence[Append]) -> list[Outcome]:
         """An unknown outcome is settled by the same appends under the same ids, never by reading."""
