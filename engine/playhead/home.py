@@ -9,7 +9,10 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from secrets import token_hex
+from typing import Final, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from playhead.errors import StorageLost, UsageError
 from playhead.ports.storage import Storage
@@ -17,6 +20,8 @@ from playhead.settings import Settings
 from playhead.storage import open_storage
 from playhead.storage.durable import make_folders, unavailable
 from playhead.trust.keys import KeyRing, load_or_create
+
+_STORAGES: Final = TypeAdapter(dict[str, str])
 
 
 class Home:
@@ -44,8 +49,19 @@ class Home:
 
     @cached_property
     def storage(self) -> Storage:
-        """The storage that new flows and runs are written to. UsageError: nobody knows its URL's scheme."""
-        return open_storage(self.settings.storage_url)
+        """The storage that new flows and runs are written to; made when a home first uses it, and never again.
+
+        UsageError: nobody knows its URL's scheme. StorageLost: it was there, and is not any more.
+        """
+        url = self.settings.storage_url
+        if url.startswith("memory:"):  # each process has its own
+            return open_storage(url)
+        known = self._known_storages()
+        if url in known:
+            return self._same_storage(url, known[url])
+        storage = open_storage(url)
+        self._note_storages(known | {url: storage.id})
+        return storage
 
     def storage_of(self, what: str, storage_id: str) -> Storage:
         """The storage in which `what` is known to be kept; nothing is created. StorageLost: this home has none of that id."""
@@ -56,6 +72,36 @@ class Home:
                 f"{what} is kept in storage {storage_id}, which is not at {self.settings.storage_url}",
                 hint="name the right one with PLAYHEAD_STORAGE; if it was deleted, restore it from a backup",
             ) from error
+
+    def _same_storage(self, url: str, storage_id: str) -> Storage:
+        """An empty storage made in the place of one that is gone would hide the loss, and what is not mounted is not lost."""
+        try:
+            return open_storage(url, expect_id=storage_id)
+        except StorageLost as error:
+            raise StorageLost(
+                f"the storage {storage_id}, which this home uses, is not at {url} any more",
+                hint="put it back: mount its disk, or restore it from a backup; to begin with an empty one in its place, "
+                f"remove {self._storages_path}",
+            ) from error
+
+    def _known_storages(self) -> dict[str, str]:
+        try:
+            return _STORAGES.validate_json(self._storages_path.read_bytes())
+        except (OSError, ValidationError):
+            return {}
+
+    def _note_storages(self, known: dict[str, str]) -> None:
+        fresh = self._storages_path.with_suffix(f".{token_hex(4)}")
+        try:
+            fresh.write_bytes(_STORAGES.dump_json(known))
+            fresh.replace(self._storages_path)  # at once: another program of this home may read it
+        except OSError as error:
+            raise unavailable(error, "note the storage in", self._storages_path) from error
+
+    @property
+    def _storages_path(self) -> Path:
+        """URL and id of each storage that this home has written to."""
+        return self.path / "storages.json"
 
     @property
     def views_path(self) -> Path:

@@ -157,7 +157,7 @@ def _read_named(path: Path) -> KeyRing:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TrustError(  # without the text: it may be a key with a letter missing
             f"{KEY_VARIABLE} is neither a key nor the path of a file that is here",
-            hint="a key is 43 characters of base64url; `playhead key export` prints one",
+            hint="a key is 43 characters of base64url, as in the file `key` of the home that it comes from",
         ) from error
     except OSError as error:
         raise StorageUnavailable(
@@ -179,7 +179,7 @@ def _read(path: Path) -> KeyRing:
     keys = [key for key in map(MasterKey.parse, lines) if key is not None]
     if not keys or len(keys) < len(lines):
         raise TrustError(
-            f"{path} does not hold keys: each line must be one, as `playhead key export` prints it",
+            f"{path} does not hold keys: each line must be one",
             hint="restore the file from a copy; without its key, what this home has sealed cannot be read",
         )
     return KeyRing(keys[0], tuple(keys[1:]))
