@@ -109,7 +109,7 @@ def census(limit: int | None = None) -> list[dict[str, object]]:
     python = interpreter.submit()
     paths = find_files()[:limit]
     counts = count.map(paths)
-    return table(paths, counts, python)  # type: ignore[arg-type]  # futures stand for their values in a call of a flow's task
+    return table.submit(paths, counts, python).result()
 
 
 if __name__ == "__main__":
