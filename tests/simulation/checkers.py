@@ -116,9 +116,9 @@ class Checkers:
             self.fail(LINEAR, f"{_name(recorded)} does not fold: {error.message}")
             return
         self.log.append(recorded)
-        if before is not None and before.status.terminal:
-            if recorded.type != ev.RunLate.TYPE or self.state.status is not before.status:
-                self.fail(FINAL, f"{_name(recorded)} came after the run was {before.status}")
+        changes = before is not None and self.state.status is not before.status
+        if before is not None and before.status.terminal and (changes or recorded.type != ev.RunLate.TYPE):
+            self.fail(FINAL, f"{_name(recorded)} came after the run was {before.status}")
         event = event_of(recorded)
         if isinstance(event, ev.RunClaimed):
             self.places[event.epoch] = JournalPlace(self.run, Epoch(event.epoch), event.grant)
@@ -155,18 +155,16 @@ class Checkers:
             return
         assert isinstance(answer, Reported)
         there = {
-            (recorded.epoch, recorded.seq): (recorded.type, dict(recorded.data))
+            recorded.seq: (recorded.type, dict(recorded.data))
             for recorded in self.log
             if recorded.epoch == request.origin
         }
-        for index, (type_name, _, data) in enumerate(request.events):
-            at = (request.origin, request.first_seq + index)
-            if there.get(at) != (type_name, data) and not self._is_late(type_name):  # type: ignore[call-overload]  # ints of their own types
-                self.fail(
-                    LINEAR, f"{type_name}, record {at[1]} of epoch {at[0]}, was acknowledged and is not in the log"
-                )
+        for seq, (type_name, _, data) in enumerate(request.events, request.first_seq):
+            if there.get(Seq(seq)) != (type_name, data) and not self._is_late():
+                told = f"{type_name}, record {seq} of epoch {request.origin}, was acknowledged and is not in the log"
+                self.fail(LINEAR, told)
 
-    def _is_late(self, type_name: str) -> bool:
+    def _is_late(self) -> bool:
         assert self.state is not None
         return ev.RunLate.TYPE in self.state.head.story and self.state.status.terminal
 
@@ -188,7 +186,10 @@ class Checkers:
         for adopter, cuts in self.cuts.items():
             if epoch < adopter and seq >= cuts.get(epoch, 0):
                 adopted = cuts.get(epoch, 0)
-                self.fail(ONE_RUNNER, f"record {seq} of epoch {epoch} ({what}) is beyond the {adopted} that epoch {adopter} adopted")
+                self.fail(
+                    ONE_RUNNER,
+                    f"record {seq} of epoch {epoch} ({what}) is beyond the {adopted} that epoch {adopter} adopted",
+                )
 
     def _on_adopted(self, epoch: int, adopted: ev.JournalAdopted) -> None:
         cuts = {cut.epoch: cut.records for cut in adopted.cuts}
@@ -214,9 +215,14 @@ class Checkers:
         since = self.completed.get(key)
         if since is not None and since <= process.epoch:
             self.fail(ONCE, f"{process.name} runs {key} again: epoch {since} had recorded its end")
+
+    def on_launch(self, process: Process) -> None:
+        """A call is handed to the executor."""
         missing = self._recorded_before(process.epoch) - self.delivered.get(process, set())
         if missing:
-            self.fail(CAUGHT_UP, f"{process.name} runs {key} before the flow was given {', '.join(sorted(missing))}")
+            self.fail(
+                CAUGHT_UP, f"{process.name} launches a call before the flow was given {', '.join(sorted(missing))}"
+            )
 
     def _recorded_before(self, epoch: int) -> set[str]:
         """Keys of the outcomes that this epoch adopted."""
@@ -250,8 +256,11 @@ class Checkers:
             self.fail(NO_ERROR, f"{process.name} ended by itself, and the run is its own: {error!r}")
 
     def at_the_end(self) -> None:
-        """All is quiet: what the log tells is whole."""
+        """All is quiet: what the log tells is whole, and can still be read."""
         assert self.state is not None
+        for recorded in self.log:
+            if recorded.epoch is not None and recorded.seq is not None:
+                self._check_readable(recorded, recorded.epoch, recorded.seq)
         for adopter, cuts in self.cuts.items():
             for epoch, count in cuts.items():
                 if self.state.reported[epoch - 1] > count:

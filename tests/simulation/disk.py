@@ -47,7 +47,7 @@ class DiskView:
     """The storage of one process. Every operation may be its last, before it, in the middle of it, or before its answer."""
 
     def __init__(self, disk: Disk, process: Process) -> None:
-        self._disk = disk
+        self.disk = disk
         self._process = process
 
     @property
@@ -67,43 +67,45 @@ class DiskView:
         self.step(f"open {_short(path)}")
         self._create(path, b"")
         self.step(f"opened {_short(path)}")
-        return DiskAppend(self, self._disk, path)
+        return DiskAppend(self, self.disk, path)
 
     def append_loose(self, path: str, data: bytes) -> None:
         self.step(f"log {_short(path)}")
-        stored = self._disk.objects.setdefault(check_path(path), Stored(bytearray(), 0))
+        stored = self.disk.objects.setdefault(check_path(path), Stored(bytearray(), 0))
         stored.content += data
 
     def read(self, path: str, *, start: int = 0) -> bytes:
         self.step(f"read {_short(path)}")
-        stored = self._disk.objects.get(check_path(path))
+        stored = self.disk.objects.get(check_path(path))
         if stored is None:
             raise NoSuchObject(f"there is no {path} on the disk")
         return bytes(stored.content[start:])
 
     def settle(self, path: str) -> None:
         self.step(f"settle {_short(path)}")
-        stored = self._disk.objects[path]
+        stored = self.disk.objects.get(check_path(path))
+        if stored is None:
+            raise NoSuchObject(f"there is no {path} on the disk")
         stored.durable = len(stored.content)
         self.step(f"settled {_short(path)}")
 
     def exists(self, path: str) -> bool:
         self.step(f"look {_short(path)}")
-        found = check_path(path) in self._disk.objects
+        found = check_path(path) in self.disk.objects
         self.step(f"looked {_short(path)}")
         return found
 
     def list(self, prefix: str) -> Sequence[str]:
         self.step(f"list {_short(prefix)}")
-        return _below(self._disk, prefix)
+        return _below(self.disk, prefix)
 
     def step(self, label: str) -> None:
         self._process.check_alive()
-        self._disk.schedule.pause(label)
+        self.disk.schedule.pause(label)
 
     def _create(self, path: str, data: bytes) -> None:
         stored = Stored(bytearray(data), len(data))
-        if self._disk.objects.setdefault(check_path(path), stored) is not stored:
+        if self.disk.objects.setdefault(check_path(path), stored) is not stored:
             raise AlreadyExists(f"{path} is there already")
 
 
@@ -112,7 +114,7 @@ class DiskAppend:
 
     def __init__(self, view: DiskView, disk: Disk, path: str) -> None:
         self._view = view
-        self._disk = disk
+        self.disk = disk
         self._path = path
         self._stored = disk.objects[path]
         self._abandoned = False
@@ -122,15 +124,15 @@ class DiskAppend:
             raise StorageUnavailable(f"{self._path} is closed and takes nothing more", hint="go on in a new object")
         name = _short(self._path)
         self._view.step(f"append {name}")
-        torn = self._disk.rng.randrange(len(data) + 1)
+        torn = self.disk.rng.randrange(len(data) + 1)
         self._stored.content += data[:torn]
         self._view.step(f"half written {name}")
-        fails = self._disk.rng.random() < self._disk.failing
-        if not fails or self._disk.rng.random() < 0.5:
+        fails = self.disk.rng.random() < self.disk.failing
+        if not fails or self.disk.rng.random() < 0.5:
             self._stored.content += data[torn:]
         self._view.step(f"written {name}")
         if fails:
-            self._disk.failed += 1
+            self.disk.failed += 1
             self._abandoned = True
             raise StorageUnavailable(f"{self._path}: the flush failed", hint="this is simulated")
         self._stored.durable = len(self._stored.content)
@@ -144,22 +146,22 @@ class Flushed:
     """What would be left if all power failed now. For those who check: it takes no time, and is always there."""
 
     def __init__(self, disk: Disk) -> None:
-        self._disk = disk
+        self.disk = disk
 
     id = f"{0xD15C:032x}"
     url = "simulated:"
 
     def read(self, path: str, *, start: int = 0) -> bytes:
-        stored = self._disk.objects.get(path)
+        stored = self.disk.objects.get(path)
         if stored is None:
             raise NoSuchObject(f"there is no {path} on the disk")
         return bytes(stored.content[start : stored.durable])
 
     def exists(self, path: str) -> bool:
-        return path in self._disk.objects
+        return path in self.disk.objects
 
     def list(self, prefix: str) -> Sequence[str]:
-        return _below(self._disk, prefix)
+        return _below(self.disk, prefix)
 
     def create_if_absent(self, path: str, data: bytes) -> None:
         raise NotImplementedError("whoever only looks writes nothing")

@@ -32,6 +32,7 @@ class Workers:
     losing: float = 0.0  # how likely a worker dies under a call, where memory is not shared
     lost: int = 0
     kind: str = "simulated"
+    on_launch: Callable[[Process], None] = lambda _process: None
 
     def open(self) -> AbstractAsyncContextManager[OpenExecutor]:
         return self._open()
@@ -65,6 +66,7 @@ class SimulatedExecutor:
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
     ) -> ExecutorFuture[Any]:
+        self._workers.on_launch(self._process)
         future: ExecutorFuture[Any] = ExecutorFuture()
         if self.shares_memory:
             self._queue.append((future, lambda: _run(fn, args, kwargs)))

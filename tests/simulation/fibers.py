@@ -38,7 +38,6 @@ class Process:
     skew: float = 0.0
     dead: bool = False
     stopped_until: float = 0.0
-    steps: int = 0
     last_words: int = 0
     fibers: list[Fiber] = field(default_factory=list["Fiber"])
 
@@ -158,7 +157,6 @@ class Schedule:
             return
         fiber.process.check_alive()
         self.trace.append((self.now, fiber.name, label))
-        fiber.process.steps += 1
         self.before_step(fiber, label)
         fiber.process.check_alive()
         if fiber.process.stopped_until > self.now or self._rng.random() < self._switching:

@@ -7,10 +7,9 @@ values alone. Some results are larger than what a journal holds inline.
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -30,7 +29,11 @@ class Ledger:
 
     on_execution: Callable[[Fiber, str, int], None]
     on_seen: Callable[[Fiber, str, Any], None]
-    numbers: Any = field(default_factory=lambda: itertools.count(1))
+    number: int = 0
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def chain() -> tuple[int, list[int], int, str]:
     mapped = widen.map(unmapped(first), range(1, 4))
     tried = flaky.submit(first)
     summed = increase.submit(tried, by=5)
+    told = "nothing"
     try:
         fails()
     except LookupError as error:
@@ -132,7 +136,7 @@ async def _branch(x: int) -> Made:
     return await increase.submit(first, by=x)
 
 
-async def _as_they_come(futures: Sequence[Any]) -> Any:
+async def _as_they_come(futures: Sequence[Awaitable[Made]]) -> AsyncGenerator[Made]:
     for future in asyncio.as_completed(futures):
         yield await future
 
@@ -154,7 +158,7 @@ def _happened() -> int:
     key = current_run().task_key
     assert key is not None
     _ledgers[-1].on_execution(_fiber(), key, current_run().attempt)
-    return next(_ledgers[-1].numbers)
+    return _ledgers[-1].next_number()
 
 
 def _value(made: Made | int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import logging
 import random
 import selectors
@@ -45,10 +46,16 @@ def interposed(schedule: Schedule, rng: random.Random) -> Generator[pytest.Monke
         patch.setattr(read_models, "OneThread", _Inline)
         level = logging.getLogger("asyncio").level
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # what the dead leave behind is no news
+        patch.setattr(sys, "unraisablehook", _overhear)  # nor what their coroutines say when they are collected
         try:
             yield patch
+            gc.collect()
         finally:
             logging.getLogger("asyncio").setLevel(level)
+
+
+def _overhear(_: object) -> None:
+    """Say nothing."""
 
 
 # --- threading ------------------------------------------------------------------------------------------------------------------
@@ -161,10 +168,13 @@ def _threading(schedule: Schedule) -> SimpleNamespace:
         assert fiber is not None
         return Fiber(schedule, fiber.process, name, target, daemon=daemon)
 
+    def condition(lock: Lock | None = None) -> Condition:
+        return Condition(schedule, lock)
+
     return SimpleNamespace(
         Lock=lambda: Lock(schedule),
         RLock=lambda: Lock(schedule, reentrant=True),
-        Condition=lambda lock=None: Condition(schedule, lock),
+        Condition=condition,
         Event=lambda: Event(schedule),
         Thread=thread,
         current_thread=threading.current_thread,
@@ -179,11 +189,14 @@ def _time(schedule: Schedule) -> SimpleNamespace:
         fiber = current_fiber()
         return WALL_START + schedule.now + (fiber.process.skew if fiber is not None else 0.0)
 
+    def boot_time(_clock: int) -> float:
+        return schedule.now
+
     return SimpleNamespace(
         time_ns=lambda: round(wall() * 1e6) * 1000,
         time=wall,
         monotonic=lambda: schedule.now,
-        clock_gettime=lambda _: schedule.now,
+        clock_gettime=boot_time,
         CLOCK_BOOTTIME=7,
         sleep=schedule.sleep,
     )
@@ -198,7 +211,8 @@ def _random(rng: random.Random) -> SimpleNamespace:
 
 def _patch_asyncio(patch: pytest.MonkeyPatch, schedule: Schedule) -> None:
     real_time, real_to_thread = asyncio.BaseEventLoop.time, asyncio.to_thread
-    real_result, real_exception = concurrent.futures.Future.result, concurrent.futures.Future.exception
+    future_class: Any = concurrent.futures.Future
+    real_result, real_exception = future_class.result, future_class.exception
 
     def virtual_time(loop: asyncio.BaseEventLoop) -> float:
         return real_time(loop) if current_fiber() is None else schedule.now
@@ -213,7 +227,8 @@ def _patch_asyncio(patch: pytest.MonkeyPatch, schedule: Schedule) -> None:
         if current_fiber() is not None and not future.done():
             schedule.wait(future.done, timeout)
             timeout = 0
-        return real_exception(future, timeout)
+        raised: BaseException | None = real_exception(future, timeout)
+        return raised
 
     async def to_thread(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         fiber = current_fiber()
@@ -225,8 +240,8 @@ def _patch_asyncio(patch: pytest.MonkeyPatch, schedule: Schedule) -> None:
         return await asyncio.wrap_future(done)
 
     patch.setattr(asyncio.BaseEventLoop, "time", virtual_time)
-    patch.setattr(concurrent.futures.Future, "result", result)
-    patch.setattr(concurrent.futures.Future, "exception", exception)
+    patch.setattr(future_class, "result", result)
+    patch.setattr(future_class, "exception", exception)
     patch.setattr(asyncio, "to_thread", to_thread)
     patch.setattr(selectors, "DefaultSelector", _selector(schedule))
 

@@ -163,13 +163,16 @@ class Api:
             yield recorded
 
     async def start(self, run: str, request: StartRequest) -> Started:
-        return await self._ask("start", request, lambda service: service.start(run, request))
+        answer: Started = await self._ask("start", request, lambda service: service.start(run, request))
+        return answer
 
     async def heartbeat(self, run: str, request: HeartbeatRequest) -> Beat:
-        return await self._ask("heartbeat", request, lambda service: service.heartbeat(run, request))
+        answer: Beat = await self._ask("heartbeat", request, lambda service: service.heartbeat(run, request))
+        return answer
 
     async def report(self, run: str, request: ReportRequest) -> Reported:
-        return await self._ask("report", request, lambda service: service.report(run, request))
+        answer: Reported = await self._ask("report", request, lambda service: service.report(run, request))
+        return answer
 
     async def _ask(self, what: str, request: Any, call: Call) -> Any:
         return await asyncio.wrap_future(self._network.ask(what, request, call))

@@ -12,6 +12,9 @@ from tests.simulation.network import LEASE_SECONDS, Losses
 
 LONGEST_LIFE: Final = 400  # steps of a runner: where a fault may strike
 
+NO_LOSSES: Final = Losses()
+LAST_APPEND: Final = 15  # to its journal, about
+
 
 class Fault(Enum):
     KILL = "kill"
@@ -22,11 +25,12 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Fate:
-    """What happens to a process at its n-th step."""
+    """What happens to a process at its n-th step, or at the n-th whose label begins with `where`."""
 
     at_step: int
     fault: Fault
     seconds: float = 0.0
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Weather:
     switching: float = 0.2
     fates: tuple[tuple[Fate, ...], ...] = ()
     server: tuple[Fate, ...] = ()  # of its first life
-    losses: Losses = Losses()
+    losses: Losses = NO_LOSSES
     failing_flushes: float = 0.0
     losing_workers: float = 0.0
     proofs: float = 1.0  # how likely a death is seen by the agent; otherwise the lease decides
@@ -72,7 +76,11 @@ def _fate(rng: random.Random) -> Fate:
     # As likely early as late on a logarithmic scale: the first steps of a runner are its most delicate.
     step = round(math.exp(rng.uniform(0.0, math.log(LONGEST_LIFE))))
     fault = rng.choice((Fault.KILL, Fault.KILL, Fault.STOP, Fault.STOP, Fault.CUT_OFF, Fault.LATE))
-    seconds = LEASE_SECONDS * (rng.uniform(0.2, 3.0) if fault is not Fault.STOP else rng.uniform(2.0, 4.0))
+    seconds = LEASE_SECONDS * (rng.uniform(0.2, 3.0) if fault is not Fault.STOP else rng.uniform(1.2, 4.0))
+    if fault in (Fault.KILL, Fault.STOP) and rng.random() < 0.3:
+        return Fate(
+            rng.randint(1, LAST_APPEND), fault, seconds, where=rng.choice(("append", "half written", "written"))
+        )
     return Fate(step, fault, seconds)
 
 
@@ -80,3 +88,49 @@ def _server(rng: random.Random) -> tuple[Fate, ...]:
     if rng.random() < 0.7:
         return ()
     return (Fate(rng.randint(10, 60), rng.choice((Fault.KILL, Fault.STOP)), rng.uniform(0.5, 2 * LEASE_SECONDS)),)
+
+
+def stopped_in_an_append(rng: random.Random) -> Weather:
+    """The first runner is stopped while it writes, and goes on when the second has taken over; that one is killed later."""
+    where = rng.choice(("append", "half written"))
+    stop = Fate(rng.randint(1, LAST_APPEND), Fault.STOP, LEASE_SECONDS * rng.uniform(1.2, 2.0), where)
+    kill = Fate(rng.randint(60, 250), Fault.KILL)
+    return Weather(
+        flow=rng.randrange(2),
+        shares_memory=rng.random() < 0.5,
+        switching=rng.choice((0.2, 0.6)),
+        fates=((stop,), (kill,)),
+    )
+
+
+def stopped_and_killed(rng: random.Random) -> Weather:
+    """The first runner is stopped anywhere, and the second is killed."""
+    stop = Fate(rng.randint(10, 150), Fault.STOP, LEASE_SECONDS * rng.uniform(1.8, 2.6))
+    kill = Fate(rng.randint(60, 250), Fault.KILL)
+    return Weather(
+        flow=rng.randrange(2),
+        shares_memory=rng.random() < 0.5,
+        switching=rng.choice((0.2, 0.6)),
+        fates=((stop,), (kill,)),
+    )
+
+
+def cancelled(rng: random.Random) -> Weather:
+    """Nothing goes wrong, and somebody cancels."""
+    return Weather(flow=rng.randrange(2), cancel_after=rng.uniform(0.5, 6.0))
+
+
+def dying_server(rng: random.Random) -> Weather:
+    """The server is killed in the middle of its work, and comes back."""
+    return Weather(flow=rng.randrange(2), server=(Fate(rng.randint(10, 60), Fault.KILL, 1.0),))
+
+
+def stopped_at_its_end(rng: random.Random) -> Weather:
+    """Three times a runner is stopped when its flow has ended, so that its outcome comes late."""
+    fates = tuple((Fate(rng.randint(60, 240), Fault.STOP, LEASE_SECONDS * 3),) for _ in range(3))
+    return Weather(flow=rng.randrange(2), fates=fates, proofs=0.0)
+
+
+def killed_unseen(rng: random.Random) -> Weather:
+    """The first runner dies, and nobody sees it: its lease decides."""
+    return Weather(flow=rng.randrange(2), fates=((Fate(rng.randint(20, 100), Fault.KILL),),), proofs=0.0)

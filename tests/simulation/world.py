@@ -7,6 +7,7 @@ launches a runner, and reports the deaths that it sees.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,7 +21,7 @@ from playhead.core.names import Epoch, RunId
 from playhead.core.state import RunStatus
 from playhead.errors import PlayheadError, Refused, RunnerEnded, ServerUnreachable, StorageUnavailable
 from playhead.flows.flow import Flow
-from playhead.journal.reader import load_payload, record_at
+from playhead.journal.reader import load_payload, read_journal, record_at
 from playhead.ports.server import (
     AgentHello,
     Claimed,
@@ -124,9 +125,11 @@ class World:
         self.network.losses = weather.losses
         self.network.on_answer = self.checkers.on_answer
         self.workers = Workers(self.schedule, rng, weather.shares_memory, weather.losing_workers)
+        self.workers.on_launch = self.checkers.on_launch
         self.flow: Flow[..., Any] = FLOWS[weather.flow]
         self.agent = Process("agent")
         self._exits: dict[Process, float] = {}  # when a runner's end was seen
+        self._steps: Counter[tuple[Process, Fate]] = Counter()  # that a fate has waited for
         self._seen_dead: set[Process] = set()
 
     def live(self) -> None:
@@ -268,8 +271,10 @@ class World:
     def _before_step(self, fiber: Fiber, label: str) -> None:
         process = fiber.process
         for fate in self._fates(process):
-            if fate.at_step == process.steps:
-                self._strike(fiber, fate)
+            if label.startswith(fate.where):
+                self._steps[process, fate] += 1
+                if self._steps[process, fate] == fate.at_step:
+                    self._strike(fiber, fate)
 
     def _fates(self, process: Process) -> tuple[Fate, ...]:
         if process in self.runners:
@@ -322,5 +327,5 @@ class World:
             checkers.fail(ck.NO_ERROR, "the run was cancelled, and nobody asked for it")
 
     def _payload(self, epoch: int, seq: Any) -> bytes:
-        journal = ck.read_journal(self.disk.durable, self.checkers.places[epoch], KEY.run_key(RUN).secret)
+        journal = read_journal(self.disk.durable, self.checkers.places[epoch], KEY.run_key(RUN).secret)
         return load_payload(self.disk.durable, record_at(journal, seq), where="the run")
