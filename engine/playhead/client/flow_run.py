@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never, cast
 
 import anyio.to_thread
 
+from playhead.client.crashes import why_crashed
 from playhead.client.journals import claims_of
 from playhead.client.outcomes import failure_of, result_of
 from playhead.core.names import RunId
@@ -48,7 +49,7 @@ class FlowRun(Generic[R]):
             case RunStatus.CANCELLED:
                 raise FlowRunCancelled(self.id)
             case RunStatus.CRASHED:
-                raise FlowRunCrashed(self.id, view.crash.value if view.crash is not None else "for an unknown reason")
+                raise FlowRunCrashed(self.id, await why_crashed(self._client.api, view))
             case RunStatus.SCHEDULED | RunStatus.READY | RunStatus.CLAIMED | RunStatus.RUNNING | RunStatus.CANCELLING:
                 raise AssertionError(f"run {self.id} is {view.state}, and its end was waited for")
             case _:

@@ -173,12 +173,13 @@ class Execution:
         """Load the flow, run it, and give the record of its end."""
         try:
             subject, parameters = load_flow()
-        except PlayheadError as error:
+            opening = subject.executor.open()
+        except PlayheadError as error:  # also an executor that is not installed here
             return self._failed(error)
         upkeep = UpkeepThread(self._journal.commit, self._lines.flush)
         upkeep.start()
         try:
-            with self._link.entered(subject.executor.open()) as executor:
+            with self._link.entered(opening) as executor:
                 means = self._means(subject, executor, upkeep)
                 if subject.is_async:
                     return self._run_async(subject, parameters, means, recalled)
