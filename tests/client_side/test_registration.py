@@ -182,7 +182,7 @@ class TestSchedules:
         ("subject", "kind", "told"),
         [
             (sample_flows.lost_zone, BadSchedule, "Europe/Atlantis"),
-            (sample_flows.no_cron, BadSchedule, "cron does not fit"),
+            (sample_flows.no_cron, BadSchedule, "is not a schedule"),
             (sample_flows.open_ended, BadParameter, "its parameter 'day' has no default"),
             (sample_flows.unsealable, FlowLoadError, "cannot be sealed by value"),
         ],

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from playhead.client.sealing import code_of, kind_of
 from playhead.client.values import dump_parameters
 from playhead.core import events as ev
 from playhead.core.events import SealedBy
 from playhead.core.schedules import check_schedule
-from playhead.errors import AlreadyExists, BadParameter, BadSchedule
+from playhead.errors import AlreadyExists, BadParameter
 from playhead.flows.flow import Flow
 from playhead.flows.task import Task
 from playhead.home import Home
@@ -85,14 +85,7 @@ class _Facts:
 def _schedule_of(flow: Flow[..., Any]) -> ev.Schedule | None:
     if flow.schedule is None:
         return None
-    try:
-        schedule = flow.schedule.to_schedule()
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(each["loc"][0]) for each in error.errors() if each["loc"]}))
-        raise BadSchedule(
-            f"the schedule {flow.schedule} of flow {flow.name} cannot be followed: {fields} does not fit",
-            hint="Cron('0 6 * * MON-FRI', tz='Europe/Paris'), or Every(timedelta(minutes=5))",
-        ) from None
+    schedule = flow.schedule.to_schedule()
     check_schedule(schedule)
     return schedule
 
