@@ -20,6 +20,7 @@ SOURCES: Final = {"playhead": ROOT / "engine", "playhead_adapters": ROOT / "adap
 MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     # both sides
     "errors": (),
+    "background": (),
     "core": ("errors",),
     "ports": ("core",),
     "core.replay": ("core", "ports"),
@@ -38,17 +39,17 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "flows": ("errors", "core", "executors", "trust"),
     "client": ("errors", "core", "ports", "wire", "trust", "journal", "home", "flows"),
     "runner": ("errors", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
-    "agent": ("errors", "core", "ports", "settings", "storage", "trust", "home", "runner"),
+    "agent": ("errors", "background", "core", "ports", "settings", "storage", "trust", "home", "runner"),
     # where the sides are put together
-    "hosting": ("errors", "ports", "log", "service", "server", "home", "client"),
+    "hosting": ("errors", "background", "ports", "log", "service", "server", "home", "client"),
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),
-    "engine": ("errors", "ports", "log", "service", "server", "client"),
+    "engine": ("errors", "ports", "log", "service", "server", "settings", "home", "client"),
     "cli": (
         "errors", "core", "core.replay", "ports", "server", "settings", "trust", "home", "flows", "client", "agent", "hosting",
         "embedded",
     ),
     # beside the engine: nothing in it imports these
-    "testing": ("errors", "core", "ports"),
+    "testing": ("errors", "core", "ports", "agent", "engine"),
     "adapters": ("errors", "core", "ports", "log"),
 }  # fmt: skip
 

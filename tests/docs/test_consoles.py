@@ -1,0 +1,72 @@
+"""Every command of the README, the tutorial and the how-tos is run as it stands there, and prints what the page says."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playhead.server.serve import DEFAULT_PORT
+from tests.docs.pages import DOCS, Command, all_pages, commands, programs
+from tests.rooms import ROOT
+from tests.system.machine import WAIT_SECONDS, Machine, machine
+
+pytestmark = pytest.mark.real
+
+DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"  # what pages say; here the port is a free one
+PAGES = [page for page in all_pages() if commands(page)]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Machine]:
+    home = tmp_path / "home"
+    home.mkdir()
+    with machine(home) as started:
+        started.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        started.env["COLUMNS"] = "200"
+        del started.env["PYTHONPATH"]
+        yield started
+
+
+def test_the_pages_that_have_commands_are_these() -> None:
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES} >= {"README.md", "docs/tutorial.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.timeout(300)
+def test_the_commands_of_a_page_do_what_it_says(page: Path, host: Machine, tmp_path: Path) -> None:
+    for name, text in programs(page).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "docs").symlink_to(DOCS)
+    for command in commands(page):
+        words = shlex.split(command.line, comments=True)
+        if words[:1] == ["."] or words[:1] == ["make"]:
+            continue  # the environment is active here, and `make` has lanes of its own
+        if words[-1:] == ["&"]:
+            in_background(words[:-1], host)
+        else:
+            run(command, host, tmp_path)
+
+
+def run(command: Command, host: Machine, folder: Path) -> None:
+    line = command.line.replace(DEFAULT_ADDRESS, host.url()) if DEFAULT_ADDRESS in command.line else command.line
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], cwd=folder, env=host.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+        timeout=WAIT_SECONDS, check=False,
+    )  # fmt: skip
+    told = f"$ {command.line}\n{done.stdout}"
+    assert done.returncode == command.code, told
+    missing = command.missing_from(done.stdout)
+    assert missing is None, f"no line {missing!r}:\n{told}"
+
+
+def in_background(words: list[str], host: Machine) -> None:
+    """`playhead up`, on a free port."""
+    assert words == ["playhead", "up"], "only this goes on in the background"
+    host.up()
