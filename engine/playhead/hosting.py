@@ -90,7 +90,7 @@ async def connect(home: Home) -> AsyncGenerator[ServerApi]:
             yield api
         return
     from playhead.client.http import HttpServer
-    from playhead.client.transport import Patience
+    from playhead.client.patience import Patience
 
     # Between one owner's end and the next one's start nobody listens: every request rides that out.
     patience = Patience(tries=JOIN_TRIES, first_delay=RETRY_SECONDS, most_delay=TAKE_OVER_SECONDS)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from playhead.client.http import HttpServer
-from playhead.client.transport import Patience
+from playhead.client.patience import Patience
 from playhead.core import events as ev
 from playhead.errors import CursorRefused, LogUnusable, Refused, ServerError, ServerRefused
 from playhead.ports.server import EventFilter

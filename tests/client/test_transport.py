@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playhead.client.http import HttpServer
-from playhead.client.transport import Patience, Splitter
+from playhead.client.patience import Patience
+from playhead.client.transport import Splitter
 from playhead.errors import ServerError, ServerRefused, ServerUnreachable, UsageError
 from playhead.ports.server import HeartbeatRequest, ReportRequest
 from tests.server.scripted import HEX, RUN, ScriptedApi

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from playhead.client.http import HttpServer
-from playhead.client.transport import Patience
+from playhead.client.patience import Patience
 from playhead.ports.server import ServerApi
 from playhead.server.app import create_app
 from playhead.server.serve import serve

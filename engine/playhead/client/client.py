@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from playhead.client.asking import Wish, ask
 from playhead.client.flow_run import FlowRun
-from playhead.client.http import HttpServer
+from playhead.client.patience import Patience
 from playhead.client.registration import register
-from playhead.client.transport import Patience
 from playhead.core import events as ev
 from playhead.core.events import SealedBy
 from playhead.core.names import NAME_PATTERN, RunId, run_stream
@@ -26,6 +25,9 @@ from playhead.flows.flow import Flow
 from playhead.home import Home
 from playhead.ports.server import Accepted, AgentView, EventFilter, EventPage, FlowView, RunFilter, RunPage, ServerApi
 from playhead.ports.store import Recorded
+
+if TYPE_CHECKING:
+    from playhead.client.http import HttpServer
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -52,6 +54,10 @@ class Client:
         self._patience = patience or Patience()
         self._owned: HttpServer | None = None
         if isinstance(server, str):
+            from playhead.client.http import (
+                HttpServer,  # not cheap to import, and of no use over a server in this process
+            )
+
             server = self._owned = HttpServer(server, patience=self._patience)
         self.api: ServerApi = server
 

@@ -17,7 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from playhead.client.following import follow
-from playhead.client.transport import Patience, Query, Splitter, Transport, error_of
+from playhead.client.patience import Patience
+from playhead.client.transport import Query, Splitter, Transport, error_of
 from playhead.core.events import FlowRegistered
 from playhead.core.names import NAME_PATTERN
 from playhead.core.views import RunView

@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
+from playhead.client.patience import Patience
 from playhead.errors import PlayheadError, ServerError, ServerRefused, ServerUnreachable, UsageError
-from playhead.wire import SILENCE_SECONDS, error_from_wire
+from playhead.wire import error_from_wire
 
 Query = Sequence[tuple[str, str]]
 
@@ -29,23 +28,6 @@ READ_BYTES: Final = 256 * 1024  # buffered of one answer before the server is ma
 MAX_PIECE_BYTES: Final = 64 * 1024 * 1024  # of a stream: a page of 1,000 events with 60 KB each
 LARGE_BODY_BYTES: Final = 256 * 1024
 GATEWAY: Final = frozenset({502, 503, 504})  # a proxy's word that nobody is behind it now
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long and how often the client tries. Delays double from `first_delay` to `most_delay` seconds; half of each is random."""
-
-    tries: int = 4  # of one request: rides out a dropped connection, and tells a person soon that nobody is there
-    request_seconds: float = 30.0  # for one try
-    connect_seconds: float = 5.0
-    silence_seconds: float = SILENCE_SECONDS  # of an event stream, after which it is opened anew
-    first_delay: float = 0.1
-    most_delay: float = 5.0
-
-    def delay(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row."""
-        full = min(self.most_delay, self.first_delay * 2.0 ** min(failures - 1, 30))
-        return full * (0.5 + random.random() / 2)
 
 
 class Transport:

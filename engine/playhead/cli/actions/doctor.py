@@ -16,13 +16,13 @@ from typing import Final
 
 from rich.text import Text
 
-from playhead.cli.exits import ExitCode
+from playhead.cli.exits import ExitCode, code_of
 from playhead.cli.moments import span
 from playhead.cli.output import print_json, stdout
 from playhead.cli.place import Place
 from playhead.client.http import HttpServer
-from playhead.client.transport import Patience
-from playhead.errors import LogUnusable, PlayheadError, ServerUnreachable
+from playhead.client.patience import Patience
+from playhead.errors import PlayheadError
 from playhead.home import Home
 from playhead.ports.server import ServerApi
 from playhead.settings import Settings
@@ -136,7 +136,8 @@ async def _log_and_server(place: Place) -> AsyncGenerator[Finding]:
             yield found
         return
     yield Finding("server", Health.WARN, "none serves this home", "flows run here; for agents: playhead up")
-    if not (place.home.path / "log.db").exists() and place.settings.store_url.startswith("sqlite:"):
+    there = any((place.home.path / name).exists() for name in ("log.db", "log.db-wal"))
+    if not there and place.settings.store_url.startswith("sqlite:"):
         yield Finding("log", Health.OK, "none yet; the first run makes it")
         return
     try:
@@ -187,8 +188,7 @@ def _guarded(part: str, look: Callable[[], Finding]) -> Finding:
 
 
 def _failed(part: str, error: PlayheadError) -> Finding:
-    nobody = isinstance(error, ServerUnreachable | LogUnusable)
-    return Finding(part, Health.FAIL, error.message, error.hint, ExitCode.NO_SERVER if nobody else ExitCode.WRONG_USE)
+    return Finding(part, Health.FAIL, error.message, error.hint, code_of(error))
 
 
 _STYLES: Final = {Health.OK: "green", Health.WARN: "yellow", Health.FAIL: "bold red"}
