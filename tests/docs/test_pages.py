@@ -69,6 +69,11 @@ def test_programs_and_examples_have_no_type_errors(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_readmes_program_is_the_one_whose_types_are_checked() -> None:
+    checked = (ROOT / "tests" / "typing" / "readme.py").read_text(encoding="utf-8")
+    assert programs(ROOT / "README.md")["words.py"] in checked
+
+
 def test_the_commands_of_make_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for page in all_pages():
