@@ -25,7 +25,7 @@ from playhead.ports.server import EmbeddedRunRequest, ServerApi, Started
 from playhead.runner.boottime import boot_time
 from playhead.runner.execution import Execution, Grant, Outcome
 from playhead.runner.loopthread import LoopThread
-from playhead.trust.payload import check_serialisable, dump
+from playhead.trust.payload import dump
 from playhead.trust.ticket import AskedTicket, write_asked
 
 EMBEDDED_AGENT: Final = "embedded"  # who "claims" a run that its own program runs
@@ -42,6 +42,7 @@ def run_embedded(
 ) -> Any:
     """Run the flow to its end and give its value. Raises FlowRunFailed, FlowRunCancelled, or what kept it from running.
 
+    `parameters`: all of them, as `check_parameters` has seen them.
     `home` None: the user's own. `on_started` is called with the run's id before any of the flow's code runs.
     """
     if _in_a_loop():
@@ -56,8 +57,6 @@ async def call_embedded(subject: Flow[..., Any], parameters: dict[str, Any], *, 
 
 def _run(subject: Flow[..., Any], parameters: dict[str, Any], home: Home | None, on_started: Begun | None) -> Any:
     home = home or Home.open()
-    for name, value in parameters.items():
-        check_serialisable(name, value)
     run = RunId(token_hex(16))
     with LoopThread("playhead-link") as link, link.entered(connect(home)) as api:
         grant, started, sent_at = _begin(subject, parameters, home, api, link, run)

@@ -66,7 +66,7 @@ class Flow(Generic[P, R_co]):
             return cast("R_co", self._inline(session, args, kwargs))
         from playhead.embedded import call_embedded, run_embedded  # only a program that runs flows pays for the engine
 
-        bound = self.bind(*args, **kwargs)
+        bound = self._checked(args, kwargs)
         result: Any = call_embedded(self, bound) if self.is_async else run_embedded(self, bound)
         return cast("R_co", result)  # for an async flow, the coroutine of it
 
@@ -82,7 +82,7 @@ class Flow(Generic[P, R_co]):
             )
         from playhead.embedded import run_embedded
 
-        return run_embedded(self, self.bind(*args, **kwargs))
+        return run_embedded(self, self._checked(args, kwargs))
 
     @overload
     async def start(
@@ -130,6 +130,14 @@ class Flow(Generic[P, R_co]):
             raise BadParameter(f"flow {self.name}: {error}", hint=f"its parameters: {names}") from None
         bound.apply_defaults()
         return dict(bound.arguments)
+
+    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """As `bind`, for a run of its own: refused here is what a server's run would be refused for. The values stay the caller's."""
+        from playhead.flows.parameters import check_parameters
+
+        bound = self.bind(*args, **kwargs)
+        check_parameters(self, bound)
+        return bound
 
     def _inline(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.is_async != session.is_async:
