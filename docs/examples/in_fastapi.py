@@ -23,7 +23,7 @@ def report(pages: int) -> int:
 
 HOME = Path("web-app").absolute()  # log, key and storage of this application
 HOME.mkdir(mode=0o700, exist_ok=True)
-engine = Engine(f"sqlite:///{HOME}/log.db", home=HOME, agent=LocalAgent(home=HOME, capacity=2))
+engine = Engine(f"sqlite:///{HOME}/log.db", home=HOME, agent=LocalAgent(capacity=2))
 app = FastAPI(lifespan=engine.lifespan)
 app.mount("/playhead", engine.asgi())  # the engine's own API, for `playhead --server .../playhead`
 

@@ -30,9 +30,14 @@ MAX_SOCKET_PATH: Final = 100  # bytes; Linux takes 107, macOS 103
 
 
 class Attachable(Protocol):
-    """What an engine can run beside its service: an agent. `url` is where the runners that it launches find the server."""
+    """What an engine can run beside its service: an agent. `url` is where the runners that it launches find the server.
 
-    def attach(self, api: ServerApi, url: str | None) -> AbstractAsyncContextManager[object]: ...
+    `home` and `storage` are the engine's own, for an agent that was given none: so both sides have one key and one storage.
+    """
+
+    def attach(
+        self, api: ServerApi, url: str | None, *, home: Path | None = None, storage: str | None = None
+    ) -> AbstractAsyncContextManager[object]: ...
 
 
 class Engine:
@@ -77,7 +82,9 @@ class Engine:
             self._service = await stack.enter_async_context(service)
             if self._agent is not None:
                 url = await stack.enter_async_context(self._served_privately())
-                await stack.enter_async_context(self._agent.attach(service, url))
+                await stack.enter_async_context(
+                    self._agent.attach(service, url, home=self._home, storage=self._storage)
+                )
             self._open = stack.pop_all()
         return self
 

@@ -88,7 +88,9 @@ async def test_an_agent_gets_the_api_and_an_address_that_works_and_ends_first(tm
 
     class Agent:
         @asynccontextmanager
-        async def attach(self, api: ServerApi, url: str | None) -> AsyncGenerator[object]:
+        async def attach(
+            self, api: ServerApi, url: str | None, *, home: Path | None = None, storage: str | None = None
+        ) -> AsyncGenerator[object]:
             assert url is not None
             async with HttpServer(url) as http:
                 told.append(url)
@@ -107,7 +109,9 @@ async def test_an_agent_gets_the_api_and_an_address_that_works_and_ends_first(tm
 async def test_an_agent_that_cannot_start_closes_what_was_open(tmp_path: Path) -> None:
     class Broken:
         @asynccontextmanager
-        async def attach(self, api: ServerApi, url: str | None) -> AsyncGenerator[object]:
+        async def attach(
+            self, api: ServerApi, url: str | None, *, home: Path | None = None, storage: str | None = None
+        ) -> AsyncGenerator[object]:
             raise UsageError("no key")
             yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from playhead import Engine, LocalAgent
 from playhead.client.loading import load_target
 from playhead.testing.engines import memory_engine
 
@@ -16,3 +17,11 @@ async def test_a_flow_runs_the_whole_way_in_an_engine_for_tests(tmp_path: Path) 
         run = await hello.start(client=engine.client, parameters={"name": "test"})
         assert await run.result() == "Hello, test!"
         assert (await run.wait()).state == "succeeded"
+
+
+async def test_an_agent_that_was_given_no_home_takes_its_engines(tmp_path: Path) -> None:
+    hello = load_target(f"{HELLO}:hello")
+    agent = LocalAgent(stop_runners=True)
+    async with Engine("memory:", home=tmp_path / "home", storage=str(tmp_path / "storage"), agent=agent) as engine:
+        run = await hello.start(client=engine.client)
+        assert await run.result() == "Hello, world!"

@@ -76,9 +76,12 @@ class LocalAgent:
             raise UsageError(f"an agent cannot have {len(self._labels)} labels", hint=f"{MAX_LABELS} is the most")
 
     @asynccontextmanager
-    async def attach(self, api: ServerApi, url: str | None) -> AsyncGenerator[Agent, None]:
+    async def attach(
+        self, api: ServerApi, url: str | None, *, home: Path | None = None, storage: str | None = None
+    ) -> AsyncGenerator[Agent, None]:
         """An agent at work for as long as the context lasts. It has joined the server when the context begins.
 
+        `home` and `storage` are taken where the agent was given none of its own.
         `url`: where its runners reach the server that `api` is. UsageError: there is none, the storage cannot be shared with
         processes, or the name is taken. TrustError, StorageError: the home's key or storage cannot be used.
         """
@@ -87,8 +90,8 @@ class LocalAgent:
                 "a local agent's runners are processes of their own, and this server listens nowhere",
                 hint="serve the engine first: `async with engine.serve(...)`",
             )
-        home, user_side = await to_thread.run_sync(self._open_user_side)
-        with held_name(home.path, KIND, self._name) as place:
+        opened, user_side = await to_thread.run_sync(self._open_user_side, home, storage)
+        with held_name(opened.path, KIND, self._name) as place:
             agent = Agent(
                 api,
                 server_url=url,
@@ -108,12 +111,12 @@ class LocalAgent:
                 await tasks.start(agent.run)
                 yield agent
 
-    def _open_user_side(self) -> tuple[Home, UserSide]:
-        home = self._home
+    def _open_user_side(self, engines_home: Path | None, engines_storage: str | None) -> tuple[Home, UserSide]:
+        home = self._home or engines_home
         if not isinstance(home, Home):
             flags = {"home": str(home)} if home is not None else None
             home = Home.open(Settings.load(flags, env=self._environment), env=self._environment)
-        given = self._storage if self._storage is not None else home.storage
+        given = self._storage or engines_storage or home.storage
         storage = open_storage(given) if isinstance(given, str | Path) else given
         if storage.url.startswith("memory:"):
             raise UsageError(

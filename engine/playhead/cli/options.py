@@ -11,12 +11,12 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs; errors too, on stderr.")]
 HomeDir = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of log, storage and key. [env: PLAYHEAD_HOME] [default: ~/.playhead]"),
+    typer.Option("--home", help="Folder of log, storage and key. (env: PLAYHEAD_HOME) (default: ~/.playhead)"),
 ]
 Server = Annotated[
     str | None,
     typer.Option(
-        "--server", help="URL of the server. [env: PLAYHEAD_SERVER] [default: the one that runs on this home]"
+        "--server", help="URL of the server. (env: PLAYHEAD_SERVER) (default: the one that runs on this home)"
     ),
 ]
 Run = Annotated[
@@ -29,9 +29,9 @@ Host = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A label of the agent; give it again for several.")]
 AgentName = Annotated[
-    str | None, typer.Option("--name", help="The agent's name. [default: its last one, or random words]")
+    str | None, typer.Option("--name", help="The agent's name. (default: its last one, or random words)")
 ]
-Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. [default: one for each CPU]")]
+Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. (default: one for each CPU)")]
 
 
 class SealedBy(StrEnum):

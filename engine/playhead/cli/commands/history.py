@@ -48,7 +48,7 @@ def logs(
 def replay(
     run: options.Run,
     at: Annotated[
-        int | None, typer.Option("--at", metavar="VERSION", min=1, help="Stop after this event. [default: the last]")
+        int | None, typer.Option("--at", metavar="VERSION", min=1, help="Stop after this event. (default: the last)")
     ] = None,
     server: options.Server = None,
     home: options.HomeDir = None,

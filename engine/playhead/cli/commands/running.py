@@ -46,7 +46,7 @@ def run(
 def register(
     target: options.Target,
     by: Annotated[
-        options.SealedBy | None, typer.Option("--by", help="How the code is kept. [default: as it was named]")
+        options.SealedBy | None, typer.Option("--by", help="How the code is kept. (default: as it was named)")
     ] = None,
     server: options.Server = None,
     home: options.HomeDir = None,

@@ -43,7 +43,7 @@ def run_head(view: RunView, now: datetime) -> Text:
         lines.append(Text(f"  labels {', '.join(view.labels)}"))
     lines.append(Text("  tasks ") + counts_line(view.counts))
     if view.losses:
-        lines.append(Text(f"  its runner was lost {view.losses} times", style="yellow"))
+        lines.append(Text(f"  its runner was lost {_times(view.losses)}", style="yellow"))
     if view.crash is not None:
         lines.append(Text(f"  crashed: {view.crash}", style="red"))
     if view.error is not None:
@@ -131,3 +131,8 @@ def _upstream(keys: Sequence[str]) -> str:
     if len(keys) <= MAX_UPSTREAM:
         return ", ".join(keys) or "-"
     return f"{', '.join(keys[:MAX_UPSTREAM])} and {len(keys) - MAX_UPSTREAM} more"
+
+
+def _times(number: int) -> str:
+    """1 → once, 2 → twice, 3 → 3 times."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
