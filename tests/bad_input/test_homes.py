@@ -149,7 +149,6 @@ def test_a_key_variable_that_holds_no_key_is_refused(desk: Desk, monkeypatch: py
 
 def test_storage_that_was_deleted_is_not_made_anew(desk: Desk) -> None:
     assert desk.playhead("run", desk.flow("good")).code == 0
-    desk.earlier.view.model_dump()
     storage, away = desk.home / "storage", desk.home / "away"
     storage.rename(away)
     for command in (("run", desk.flow("good")), ("register", desk.flow("good"))):

@@ -17,9 +17,15 @@ from playhead.flows.foreign_thread import UnrecordedCallWarning
 from playhead.home import Home
 from playhead.settings import Settings
 from tests.bad_input import wrong_flows as wrong
-from tests.bad_input.world import Desk
+from tests.bad_input.world import Desk, copied_desk
 
 Words = tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def desk(first_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """One for all of these, which it must outlive."""
+    return copied_desk(first_desk, tmp_path_factory.mktemp("programs") / "home")
 
 
 class Row(NamedTuple):
