@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from playhead import FlowRunCrashed
-
 from tests.bad_input.world import FLOWS, RESULT, Earlier, read_back
 from tests.system.machine import PLAYHEAD, Machine, machine
 
