@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import pickle
 from pathlib import Path
 
@@ -182,3 +184,10 @@ def _refusal(data: bytes) -> str:
     with pytest.raises(TrustError) as caught:
         unseal(data, RESULT, KEY)
     return str(caught.value)
+
+
+@given(key=st.text(max_size=20), digest=st.binary(min_size=32, max_size=32))
+def test_a_record_s_mac_is_an_hmac_of_its_place_and_its_payload_s_digest(key: str, digest: bytes) -> None:
+    signed = f"record {len(RUN)}:{RUN}{len(key)}:{key}1:2:".encode() + digest
+    mac = hmac.digest(KEY.secret, signed, "sha256")[:16]
+    assert record_mac(KEY, RUN, key, 1, 2, digest) == base64.urlsafe_b64encode(mac).decode().rstrip("=")

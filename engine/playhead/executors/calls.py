@@ -11,7 +11,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator
 from datetime import timedelta
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, Protocol
 
 from playhead.errors import TaskTimedOut
@@ -121,7 +121,7 @@ def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling fn gives a coroutine: an `async def`, a partial of one, or an object whose `__call__` is one."""
     if inspect.iscoroutinefunction(fn):
         return True
-    return not isinstance(fn, FunctionType) and inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 — asks what calling gives, not whether it can
+    return not isinstance(fn, FunctionType | MethodType) and inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 — asks what calling gives, not whether it can
 
 
 def _resolve(end: asyncio.Future[None]) -> None:

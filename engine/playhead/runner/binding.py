@@ -6,7 +6,7 @@ They may stand anywhere in lists, tuples, named tuples, sets, dicts (as values),
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from playhead.core.names import TaskKey
@@ -14,18 +14,25 @@ from playhead.flows.future import TaskFuture, TaskFutures
 
 MAX_DEPTH: Final = 64  # deeper nesting is a cycle or a mistake
 
-_LEAVES: Final = (str, bytes, int, float, bool, type(None))
+_LEAVES: Final = frozenset({str, bytes, int, float, bool, type(None)})  # most of what calls are given
 
 
-def find_futures(value: Any, depth: int = 0) -> Iterator[TaskFuture[Any] | TaskFutures[Any]]:
+def find_futures(value: Any, depth: int = 0) -> list[TaskFuture[Any] | TaskFutures[Any]]:
     """The futures in the value, in order; a whole map counts as one."""
-    if isinstance(value, _LEAVES) or depth > MAX_DEPTH:
+    found: list[TaskFuture[Any] | TaskFutures[Any]] = []
+    _collect(value, found, depth)
+    return found
+
+
+def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth: int) -> None:
+    if type(value) in _LEAVES or depth > MAX_DEPTH:
         return
+    it: Any = value
     if isinstance(value, TaskFuture | TaskFutures):
-        yield value
+        found.append(it)
         return
-    for part in _parts(value):
-        yield from find_futures(part, depth + 1)
+    for part in _parts(it):
+        _collect(part, found, depth + 1)
 
 
 def substitute(value: Any, value_of: Callable[[TaskFuture[Any]], Any], depth: int = 0) -> Any:
@@ -33,7 +40,7 @@ def substitute(value: Any, value_of: Callable[[TaskFuture[Any]], Any], depth: in
     it: Any = (
         value  # as it is: a type checker narrows what isinstance looked at, and a user's containers may hold anything
     )
-    if isinstance(value, _LEAVES) or depth > MAX_DEPTH or next(find_futures(it, depth), None) is None:
+    if type(value) in _LEAVES or not find_futures(it, depth):
         return it
     if isinstance(value, TaskFuture):
         return value_of(it)

@@ -13,14 +13,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
 
 from playhead.flows.context import CurrentRun, session_var, task_var
-
-if TYPE_CHECKING:
-    from playhead.runner.perform import CallInfo
 
 MAX_LINE_BYTES: Final = 64 * 1024  # one line; a longer message is cut and says so
 MAX_COLLECTED_BYTES: Final = 4 * 1024 * 1024  # what one call in a worker process may send back
@@ -36,26 +33,28 @@ def get_logger(name: str = "playhead.flow") -> logging.Logger:
     return logging.getLogger(name)
 
 
-@contextmanager
-def capturing(sink: Sink, *, log_prints: bool) -> Generator[None]:
-    """Lines of code in this context go to `sink`."""
-    _install()
-    sink_token, prints_token = _sink_var.set(sink), _prints_var.set(log_prints)
-    try:
-        yield
-    finally:
-        _sink_var.reset(sink_token)
-        _prints_var.reset(prints_token)
+class capturing:  # noqa: N801  # a `with` block, as contextlib's own; as a generator it would take three times as long, for every task
+    """`with capturing(sink, log_prints=…)`: lines of code in this context go to `sink`."""
+
+    __slots__ = ("_log_prints", "_prints_token", "_sink", "_sink_token")
+
+    def __init__(self, sink: Sink, *, log_prints: bool) -> None:
+        self._sink = sink
+        self._log_prints = log_prints
+
+    def __enter__(self) -> None:
+        _install()
+        self._sink_token = _sink_var.set(self._sink)
+        self._prints_token = _prints_var.set(self._log_prints)
+
+    def __exit__(self, *_: object) -> None:
+        _sink_var.reset(self._sink_token)
+        _prints_var.reset(self._prints_token)
 
 
-@contextmanager
-def captured(info: CallInfo) -> Generator[None]:
-    """The task's own rule for prints, in the context of its call."""
-    token = _prints_var.set(info.log_prints)
-    try:
-        yield
-    finally:
-        _prints_var.reset(token)
+def log_prints_here(log_prints: bool) -> None:
+    """The task's own rule for prints, in the context of its call, for as long as that lasts."""
+    _prints_var.set(log_prints)
 
 
 @contextmanager
@@ -109,6 +108,9 @@ class _Handler(logging.Handler):
         sink(line(record.levelname, record.name, message, _current()))
 
 
+_HANDLER: Final = _Handler()
+
+
 class _Prints(io.TextIOBase):
     """Stands before stdout: whole lines printed by captured code become log lines."""
 
@@ -149,8 +151,8 @@ class _Prints(io.TextIOBase):
 def _install() -> None:
     """Once in a process, and again where somebody has replaced the root's handlers or stdout."""
     root = logging.getLogger()
-    if not any(isinstance(handler, _Handler) for handler in root.handlers):
-        root.addHandler(_Handler())
+    if _HANDLER not in root.handlers:
+        root.addHandler(_HANDLER)
         if root.level in (logging.WARNING, logging.NOTSET):
             root.setLevel(logging.INFO)
     if not isinstance(sys.stdout, _Prints):

@@ -47,7 +47,7 @@ def mapping_of(base: TaskKey, request: CallRequest, list_of: ListOf) -> Mapping:
             columns[name] = list_of(it)
         elif is_mappable(value):
             columns[name] = list(it)
-            mixed = mixed or next(find_futures(columns[name]), None) is not None
+            mixed = mixed or bool(find_futures(columns[name]))
         else:
             shared[name] = value
     width = _width(base, columns)

@@ -15,7 +15,7 @@ from playhead.core.events import FailureCategory
 from playhead.errors import UnloadableOutcome
 from playhead.flows.context import CurrentRun, session_var, task_var
 from playhead.flows.task import Task
-from playhead.runner.capture import captured, collected_lines
+from playhead.runner.capture import collected_lines, log_prints_here
 from playhead.trust.failure import dump_failure
 from playhead.trust.payload import dump, load
 
@@ -48,14 +48,13 @@ async def perform_async(
 ) -> Performed:
     """Run the coroutine function; the caller's asyncio task is its own context."""
     _enter(info)
-    with captured(info):
-        try:
-            result = await task.fn(*args, **kwargs)
-        except BaseException as error:
-            if _is_cancellation(error):
-                raise
-            return _failed(error)
-        return _succeeded(result, info)
+    try:
+        result = await task.fn(*args, **kwargs)
+    except BaseException as error:
+        if _is_cancellation(error):
+            raise
+        return _failed(error)
+    return _succeeded(result, info)
 
 
 def perform_elsewhere(task: bytes, args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo) -> Performed:
@@ -80,17 +79,17 @@ def failure_of(error: BaseException) -> Performed:
 
 def _perform(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo) -> Performed:
     _enter(info)
-    with captured(info):
-        try:
-            result = task.fn(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001  # whatever ends a task's function is its outcome
-            return _failed(error)
-        return _succeeded(result, info)
+    try:
+        result = task.fn(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001  # whatever ends a task's function is its outcome
+        return _failed(error)
+    return _succeeded(result, info)
 
 
 def _enter(info: CallInfo) -> None:
     session_var.set(None)
     task_var.set(info.current)
+    log_prints_here(info.log_prints)
 
 
 def _succeeded(result: Any, info: CallInfo) -> Performed:

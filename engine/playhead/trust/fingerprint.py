@@ -122,6 +122,8 @@ class _Canonical:
         return b"".join(key + item for key, item in sorted(pairs))
 
     def _at(self, step: str, name: object, child: object) -> bytes:
+        if type(child) in _LEAVES:
+            return self.encode(child)  # which is never opaque, so that nobody asks for the way to it
         self._path.append((step, name))
         try:
             return self.encode(child)
