@@ -74,6 +74,14 @@ def _rebuild(cls: type[PlayheadError], fields: dict[str, object], args: tuple[ob
     return error
 
 
+def _text_of(error: BaseException) -> str:
+    """A user's exception in words, also where its own `__str__` is broken: then the run's failure must still be told."""
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001  # foreign code
+        return f"<its text cannot be made: {type(broken).__name__}>"
+
+
 # --- the caller is wrong -----------------------------------------------------------------------------------------
 
 
@@ -118,7 +126,7 @@ class FlowRunFailed(PlayheadError):
 
     def __init__(self, run_id: str, task_key: str | None, cause: BaseException | None) -> None:
         where = f" in task {task_key}" if task_key else ""
-        what = f": {type(cause).__name__}: {cause}" if cause is not None else ""
+        what = f": {type(cause).__name__}: {_text_of(cause)}" if cause is not None else ""
         super().__init__(f"flow run {run_id} failed{where}{what}", hint=f"playhead show {run_id} --failures")
         self.run_id = run_id
         self.task_key = task_key

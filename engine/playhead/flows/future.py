@@ -72,6 +72,12 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         super().set_exception(exception)
         self._release()
 
+    def cancel(self, msg: Any | None = None) -> bool:
+        """End the waiting of everybody who awaits it; the task itself goes on."""
+        cancelled = super().cancel(msg)
+        self._release()
+        return cancelled
+
     def _release(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():

@@ -104,7 +104,7 @@ class Task(Generic[P, R_co]):
         """The same task, whose next call gets this name in its scope instead of its own with a number."""
         return Task(
             self.fn, name=self.name, retry=self.retry, timeout=self.timeout, log_prints=self.log_prints,
-            key=check_name("task key", key),
+            key=_checked("task key", key),
         )  # fmt: skip
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Any) -> CallRequest:
@@ -178,6 +178,12 @@ def task(
         return Task(function, name=name, retry=policy, timeout=timeout, log_prints=log_prints)
 
     return make(fn) if fn is not None else make
+
+
+def _checked(kind: str, name: str) -> str:
+    if name.rpartition(".")[2].isdecimal() and "." in name:
+        raise UsageError(f"{name!r} cannot be a {kind}", hint="a dot and a number name the elements of maps")
+    return check_name(kind, name)
 
 
 def _importable(subject: Task[..., Any]) -> bool:

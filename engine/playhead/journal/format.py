@@ -31,6 +31,7 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a length beyond this is damage, and 
 
 _HEADER: Final = struct.Struct(">4sB16sIIII32s")
 _U32: Final = struct.Struct(">I")
+_ROWS: Final = frozenset({list, tuple})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,23 @@ def encode_batch(
         rows.append([record.type, record.schema, record.data, private])
     table = orjson.dumps(rows)
     body = b"".join((_U32.pack(len(table)), table, *payloads))
+    assert len(body) <= MAX_BODY_BYTES, "a reader would take this batch for damage"
     header = _HEADER.pack(MAGIC, FORMAT, bytes.fromhex(run), epoch, number, len(records), len(body), before)
     signed = header + body
     mac = hmac.digest(key, signed, "sha256")
     return signed + mac, mac
+
+
+def bytes_of(fields: Mapping[str, Any]) -> int:
+    """How many bytes these fields take as JSON, or somewhat more. A guess from their lengths: it is made for every record."""
+    size = 64
+    for name, value in fields.items():
+        size += len(name) + 24  # a number, an enum, a MAC
+        if type(value) is str:
+            size += 4 * len(value)
+        elif type(value) in _ROWS:
+            size += sum(4 * len(each) + 8 if type(each) is str else 256 for each in value)
+    return size
 
 
 def read_segment(data: bytes, *, run: RunId, epoch: Epoch, key: bytes, where: str) -> Iterator[Batch]:

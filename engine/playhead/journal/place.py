@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
 
 from playhead.core.names import Epoch, RunId, TaskKey
+
+MAX_NAME: Final = (
+    160  # letters of a key in a file's name: a key may have 512, and file systems take 255 with all the rest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +43,7 @@ class JournalPlace:
 
     def blob(self, key: TaskKey, attempt: int, nonce: str) -> str:
         """A name that carries the execution, so that a late worker of an old epoch cannot overwrite anything."""
-        return f"{self.folder}/blobs/{key.replace('/', '=')}-{attempt}-{self.epoch}-{nonce}"
+        name = key.replace("/", "=")
+        if len(name) > MAX_NAME:
+            name = f"{name[:MAX_NAME]}={sha256(key.encode()).hexdigest()[:16]}"
+        return f"{self.folder}/blobs/{name}-{attempt}-{self.epoch}-{nonce}"

@@ -8,18 +8,20 @@ the leader's thread, and only for batches that are durable and not fenced. DURAB
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from playhead.core.names import Seq
-from playhead.errors import AlreadyExists, Fenced, PlayheadError, StorageUnavailable
-from playhead.journal.format import NO_MAC, Record, encode_batch
+from playhead.errors import AlreadyExists, Fenced, PlayheadError, RunnerEnded, StorageError, StorageUnavailable
+from playhead.journal.format import NO_MAC, Record, bytes_of, encode_batch
 from playhead.journal.place import JournalPlace
 from playhead.ports.storage import AppendFile, Storage
 
 MAX_BATCH_RECORDS: Final = 2_000  # bounds the memory of one batch, and what a torn tail can cost
-MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # far below what a reader takes for damage; a record of its own may have more
+LEAD_BATCHES: Final = 8  # that a thread with other duties writes in a row: under load there would be no end to it
 MAX_SEGMENTS: Final = 1_000  # each failed flush takes a new one; a storage that fails this often is not storage
 
 Durable = Callable[[Seq, Record], None]
@@ -29,7 +31,9 @@ class JournalWriter:
     """One epoch's journal, for its one runner. Thread safe.
 
     `append` leaves a record for the next batch. `commit` leaves one and sees to it that it is written: on return it is durable,
-    or another thread is about to make it so. `on_durable(seq, record)`, and then the record's own `then`, is called for each record once it counts; `on_end(error)` is called once if the journal can go no further (`Fenced`, or `StorageUnavailable`), after which nothing counts any more.
+    or another thread is about to make it so. `on_durable(seq, record)`, and then the record's own `then`, is called for each
+    record once it counts; `on_end(error)` is called once if the journal can go no further (`Fenced`, or `StorageUnavailable`),
+    after which nothing counts any more. After `conclude`, and after `close`, what is left here is dropped.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class JournalWriter:
         self._written = threading.Condition(self._lock)
         self._waiting: list[Record] = []
         self._leading = False
+        self._concluded = False  # it takes no more records
         self._ended: PlayheadError | None = None
         self._file: AppendFile | None = None
         self._segment = 0
@@ -63,76 +68,110 @@ class JournalWriter:
         """How many records count by now."""
         return self._durable
 
-    def append(self, record: Record) -> None:
-        """Leave a record for the next batch."""
+    def append(self, record: Record) -> int:
+        """Leave a record for the next batch. Returns how many records will count once it does, for `wait`."""
         with self._lock:
-            self._waiting.append(record)
+            return self._leave(record)
 
     def commit(self, *records: Record) -> None:
         """Leave these records, and write all that waits unless another thread is at it (then that one will)."""
-        _, leads = self._leave(records)
+        with self._lock:
+            self._leave(*records)
+            leads = self._begin_to_lead()
         if leads:
             self._lead()
 
-    def commit_and_wait(self, *records: Record) -> None:
-        """As `commit`, and return only when they count. Raises what ended the journal."""
-        target, leads = self._leave(records)
-        if leads:
-            self._lead()
+    def commit_some(self) -> bool:
+        """As `commit`, but a few batches at most. Whether more wait to be written: then call it again soon."""
+        with self._lock:
+            leads = self._begin_to_lead()
+        return leads and self._lead(LEAD_BATCHES)
+
+    def wait(self, count: int) -> None:
+        """Until so many records count; somebody else writes them. Raises what ended the journal."""
         with self._written:
-            self._written.wait_for(lambda: self._durable >= target or self._ended is not None)
-            if self._ended is not None and self._durable < target:
+            self._written.wait_for(lambda: self._durable >= count or self._ended is not None)
+            if self._ended is not None and self._durable < count:
                 raise self._ended
 
+    def commit_and_wait(self, *records: Record) -> None:
+        """As `commit`, and return only when they count. Raises what ended the journal, and RunnerEnded after its conclusion."""
+        with self._lock:
+            if self._concluded:
+                raise RunnerEnded(f"the outcome of run {self._place.run} is recorded; nothing comes behind it")
+            count = self._leave(*records)
+            leads = self._begin_to_lead()
+        if leads:
+            self._lead()
+        self.wait(count)
+
+    def conclude(self, record: Record) -> None:
+        """The last record: return when it counts. What a thread that could not be stopped leaves later is dropped, as the log
+        would refuse it, and with it the batch that it came in."""
+        with self._lock:
+            count = self._leave(record)
+            self._concluded = True
+            leads = self._begin_to_lead()
+        if leads:
+            self._lead()
+        self.wait(count)
+
     def close(self) -> None:
-        """Write what waits, and let go of the file. The journal stays open for readers."""
+        """Write what waits, take nothing more, and let go of the file. The journal stays open for readers."""
         self.commit()
         with self._written:
+            self._concluded = True
             self._written.wait_for(lambda: not self._leading)
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     # --- the leader ---------------------------------------------------------------------------------------------------
 
-    def _leave(self, records: Sequence[Record]) -> tuple[int, bool]:
-        """Leave the records. How many will count once they do, and whether the caller is to lead now."""
-        with self._lock:
+    def _leave(self, *records: Record) -> int:
+        """Leave the records. How many will count once these do. The lock is held."""
+        if not self._concluded:
             self._waiting.extend(records)
-            target = self._durable + self._taken + len(self._waiting)
-            leads = not self._leading and bool(self._waiting)
-            if leads:
-                self._leading = True
-            return target, leads
+        return self._durable + self._taken + len(self._waiting)
 
-    def _lead(self) -> None:
+    def _begin_to_lead(self) -> bool:
+        """Whether the caller is to lead now. The lock is held."""
+        leads = not self._leading and bool(self._waiting)
+        if leads:
+            self._leading = True
+        return leads
+
+    def _lead(self, most_batches: int | None = None) -> bool:
+        """Write for everyone until nothing waits, or so many batches. Whether more waits."""
+        written = 0
         try:
-            while batch := self._take():
+            while batch := self._take(last=written == most_batches):
                 self._write(batch)
                 self._check_fence()
                 self._count(batch)
+                written += 1
         except PlayheadError as error:
             self._end(error)
         except BaseException as error:
             self._end(StorageUnavailable(f"writing the journal failed: {error!r}"))
             raise
+        return bool(self._waiting)
 
-    def _take(self) -> Sequence[Record]:
+    def _take(self, *, last: bool) -> Sequence[Record]:
+        """The next batch; nothing where the caller's time as a leader is over."""
         with self._written:
-            if self._ended is not None or not self._waiting:
-                self._leading = False
+            if self._ended is not None:
                 self._waiting.clear()
+            if last or not self._waiting:
+                self._leading = False
                 self._written.notify_all()
                 return ()
-            batch, size = self._waiting[:MAX_BATCH_RECORDS], 0
-            for index, record in enumerate(batch):
-                size += len(record.payload) if isinstance(record.payload, bytes) else 0
-                if size > MAX_BATCH_BYTES and index:
-                    batch = batch[:index]
-                    break
-            del self._waiting[: len(batch)]
+            batch = self._waiting[:MAX_BATCH_RECORDS]
+        batch = batch[: _fitting(batch)]
+        with self._lock:
+            del self._waiting[: len(batch)]  # only the leader takes from the front
             self._taken = len(batch)
-            return batch
+        return batch
 
     def _write(self, records: Sequence[Record]) -> None:
         data, mac = encode_batch(
@@ -147,7 +186,7 @@ class JournalWriter:
             self._open_file().append(data)
         except StorageUnavailable:
             # What a failed flush left on disk is not known, and it is never retried on that file: once more, on a new one.
-            self._file = None
+            self._abandon_file()
             self._open_file().append(data)
         self._batch += 1
         self._before = mac
@@ -162,6 +201,12 @@ class JournalWriter:
             except AlreadyExists:
                 raise Fenced(f"the journal {self._place.folder} has another writer") from None
         return self._file
+
+    def _abandon_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(StorageError, OSError):  # it has failed already
+                file.close()
 
     def _check_fence(self) -> None:
         if self._storage.exists(self._place.fence):
@@ -190,3 +235,14 @@ class JournalWriter:
             self._taken = 0
             self._written.notify_all()
         self._on_end(error)
+
+
+def _fitting(records: Sequence[Record]) -> int:
+    """How many of the first records make one batch: at least one."""
+    size = 0
+    for index, record in enumerate(records):
+        size += bytes_of(record.data) + (bytes_of(record.note) if record.note is not None else 0)
+        size += len(record.payload) if isinstance(record.payload, bytes) else 0
+        if size > MAX_BATCH_BYTES and index:
+            return index
+    return len(records)

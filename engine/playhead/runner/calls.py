@@ -83,6 +83,7 @@ class Call:
         "needed",
         "needs",
         "recorded",
+        "recorded_start",
         "resting_until",
         "stage",
         "task",
@@ -100,6 +101,7 @@ class Call:
         self.attempt = 1
         self.losses = 0
         self.execution = 0  # grows with each launch here: an answer of an older one is not listened to
+        self.recorded_start = 0  # the launch whose start was recorded last
         self.needs: tuple[Call, ...] = ()
         self.needed = 0  # how many of them have not ended
         self.dependents: list[Call] = []

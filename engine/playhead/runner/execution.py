@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -53,6 +54,8 @@ from playhead.runner.upkeep import UpkeepThread
 from playhead.trust.failure import dump_failure, load_failure
 from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import dump, load, size_class
+
+log = logging.getLogger("playhead.runner")
 
 CLEAN_UP_SECONDS: Final = 10.0  # what a flow's own asyncio tasks get to end after they were cancelled
 
@@ -129,7 +132,7 @@ class Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reporter = Reporter(
             api, grant.run, grant.epoch, grant.grant,
-            on_cancel=self._cancel, on_lease=self._lease, on_over=self._break,
+            on_cancel=self.cancel, on_lease=self._lease, on_over=self._break,
         )  # fmt: skip
         self._reporter.granted(started, sent_at)
         self._reported = started.reported
@@ -157,15 +160,24 @@ class Execution:
             adopted = ev.JournalAdopted(at=_now(), cuts=recalled.cuts)
             self._journal.commit_and_wait(Record(adopted.TYPE, adopted.SCHEMA, ev.encode(adopted)))
             outcome = self._run(load_flow, recalled)
-            self._journal.commit_and_wait(outcome)
+            self._journal.conclude(outcome)
             return self._acknowledged(outcome, reporting)
         finally:
             self._reporter.close()
-            if not self._journal_is_broken():
-                self._journal.close()
+            self._journal.close()
             self._lines.flush()
             if self._broken is not None:
                 reporting.cancel()
+
+    def cancel(self) -> None:
+        """End the run, as a cancel that the server knows of would. From any thread, at any time; once is enough."""
+        with self._lock:
+            if self._cancelled:
+                return
+            self._cancelled = True
+            session = self._session
+        if session is not None:
+            self._cancel_session(session)
 
     # --- the flow ----------------------------------------------------------------------------------------------------------------
 
@@ -174,18 +186,41 @@ class Execution:
         try:
             subject, parameters = load_flow()
             opening = subject.executor.open()
+        except (RunnerEnded, StorageUnavailable):
+            raise  # not the flow's fault, and over some day: another runner may try
         except PlayheadError as error:  # also an executor that is not installed here
             return self._failed(error)
-        upkeep = UpkeepThread(self._journal.commit, self._lines.flush)
+        upkeep = UpkeepThread(self._journal.commit_some, self._lines.flush, self._fail)
         upkeep.start()
         try:
-            with self._link.entered(opening) as executor:
-                means = self._means(subject, executor, upkeep)
-                if subject.is_async:
-                    return self._run_async(subject, parameters, means, recalled)
-                return self._run_blocking(subject, parameters, means, recalled)
+            return self._run_on(opening, upkeep, subject, parameters, recalled)
         finally:
             upkeep.stop()
+
+    def _run_on(
+        self,
+        opening: AbstractAsyncContextManager[OpenExecutor],
+        upkeep: UpkeepThread,
+        subject: Flow[..., Any],
+        parameters: dict[str, Any],
+        recalled: Recall,
+    ) -> Record:
+        """Run the flow on the executor while it is open. One that does not open fails the run; one that does not close, nothing."""
+        record: Record | None = None
+        opened = False
+        run_flow = self._run_async if subject.is_async else self._run_blocking
+        try:
+            with self._link.entered(opening) as executor:
+                opened = True
+                record = run_flow(subject, parameters, self._means(subject, executor, upkeep), recalled)
+        except Exception as error:
+            if not opened:
+                return self._failed(error)
+            if record is None:
+                raise
+            log.warning("the executor of run %s did not close as it should: %r", self._grant.run, error)
+        assert record is not None
+        return record
 
     def _means(self, subject: Flow[..., Any], executor: OpenExecutor, upkeep: UpkeepThread) -> Means:
         grant = self._grant
@@ -215,21 +250,22 @@ class Execution:
     def _run_async(self, subject: Flow[..., Any], parameters: dict[str, Any], means: Means, recalled: Recall) -> Record:
         selector = PumpSelector()
         loop = asyncio.SelectorEventLoop(selector)
-        session = self._open_session(means, recalled, loop, is_async=True)
-        selector.attach(loop, session.inbox)
-        loop.set_task_factory(session.identity.task_factory())
 
-        async def main() -> Any:
+        async def main(session: FlowSession) -> Any:
             session.begin()
             value = await subject.fn(**parameters)
             await session.drain()
             return value
 
         try:
+            session = self._open_session(means, recalled, loop, is_async=True)
+            selector.attach(loop, session.inbox)
+            loop.set_task_factory(session.identity.task_factory())
             with self._in_flow(session):
-                self._loop, self._main = loop, loop.create_task(main())
-                if self._cancelled:
-                    self._main.cancel()
+                with self._lock:
+                    self._loop, self._main = loop, loop.create_task(main(session))
+                    if self._cancelled:
+                        self._main.cancel()
                 try:
                     value = loop.run_until_complete(self._main)
                     return self._ended(session, value)
@@ -321,18 +357,13 @@ class Execution:
 
     # --- what others say, in their threads -----------------------------------------------------------------------------------------
 
-    def _cancel(self) -> None:
-        with self._lock:
-            self._cancelled = True
-            session = self._session
-        if session is not None:
-            self._cancel_session(session)
-
     def _cancel_session(self, session: FlowSession) -> None:
         session.launcher.cancel_all()
-        if self._main is not None and self._loop is not None:
+        with self._lock:
+            loop, main = self._loop, self._main
+        if main is not None and loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has closed: the flow has ended by itself
-                self._loop.call_soon_threadsafe(self._main.cancel)
+                loop.call_soon_threadsafe(main.cancel)
         elif not session.is_async:
             session.inbox.fail(asyncio.CancelledError())
 
@@ -356,9 +387,6 @@ class Execution:
             session.inbox.fail(error)
         self._on_broken(error)
 
-    def _journal_is_broken(self) -> bool:
-        return self._broken is not None
-
 
 def _clean_up(loop: asyncio.AbstractEventLoop) -> None:
     """As asyncio.run does: cancel what is left, give it a while, and close."""
@@ -369,9 +397,8 @@ def _clean_up(loop: asyncio.AbstractEventLoop) -> None:
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=CLEAN_UP_SECONDS))
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
     finally:
-        loop.close()
+        loop.close()  # does not wait for the threads of asyncio.to_thread: one may be stuck, and the run must end
 
 
 def _record(event: ev.RunOutcome, payload: bytes | Blob | None) -> Record:

@@ -9,23 +9,22 @@ help from the flow's thread.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
-import cloudpickle
-
 from playhead.core import events as ev
 from playhead.core.events import FailureCategory
 from playhead.core.names import Epoch, Micros, RunId, Seq, TaskKey
 from playhead.errors import (
-    AlreadyExists,
     InfrastructureLost,
     PlayheadError,
     TaskLost,
@@ -45,10 +44,10 @@ from playhead.runner.binding import substitute
 from playhead.runner.calls import Call, Ending, Stage
 from playhead.runner.capture import Sink, capturing
 from playhead.runner.pump import Inbox
-from playhead.runner.upkeep import Upkeep
+from playhead.runner.upkeep import Upkeep, moment_after
 from playhead.trust.envelope import record_mac
 from playhead.trust.keys import DerivedKey
-from playhead.trust.payload import size_class
+from playhead.trust.payload import dump, size_class
 
 INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
 MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
@@ -92,6 +91,9 @@ class Launcher:
         self._unended = 0
         self._calls: dict[TaskKey, Call] = {}
         self._pickled: dict[int, tuple[Task[..., Any], bytes]] = {}
+        self._blobs = itertools.count(
+            1
+        )  # so that no two objects of a journal have one name, whoever answers for a call
 
     # --- what the session and the runner say -----------------------------------------------------------------------------
 
@@ -171,6 +173,7 @@ class Launcher:
             call.stage = Stage.RESTING
             self._means.upkeep.call_at(Micros(call.resting_until), partial(self._rested, call))
             return
+        call.stage = Stage.WAITING
         self._ready.append(call)
         self._start_ready()
 
@@ -190,12 +193,8 @@ class Launcher:
     def _start(self, call: Call) -> None:
         failed = next((need for need in call.needs if not need.succeeded), None)
         if failed is not None:
-            error = UpstreamFailed(
-                f"task {call.key} did not run: it needs {failed.key}, which did not succeed", task_key=call.key
-            )
-            if failed.ending is not None:
-                error.__cause__ = failed.ending.error(failed.key)
-            self._record_failure(call, pf.failure_of(error))
+            performed = pf.failure_of(_upstream_failed(call, failed))
+            self._end(call, *self._failure(call, performed))
             self._means.upkeep.kick()
             return
         call.stage = Stage.LAUNCHED
@@ -204,7 +203,7 @@ class Launcher:
         try:
             call.in_executor = self._submit(call, call.execution)
         except Exception as error:  # noqa: BLE001  # arguments that cannot be read back or sent belong to this task
-            self._means.journal.append(self._started(call))
+            self._in_executor -= 1
             self._answered(call, call.execution, pf.failure_of(error))
             self._means.upkeep.kick()
         else:
@@ -216,9 +215,18 @@ class Launcher:
             here = self._perform_here_async if task.is_async else self._perform_here
             return executor.submit(here, call, execution, _timeout=task.timeout)
         args, kwargs = self._values(call)
-        self._means.journal.append(self._started(call))
         there = pf.perform_elsewhere_async if task.is_async else pf.perform_elsewhere
-        return executor.submit(there, self._task_bytes(task), args, kwargs, self._info(call), _timeout=task.timeout)
+        submitted = there, self._task_bytes(task), args, kwargs, self._info(call)
+        self._record_start(call)
+        return executor.submit(*submitted, _timeout=task.timeout)
+
+    def _record_start(self, call: Call) -> None:
+        """Once for each launch: a second one is against the lifecycle."""
+        if call.recorded_start < call.execution:
+            call.recorded_start = call.execution
+            self._means.journal.append(
+                _record(ev.TaskStarted(at=self._now(), key=call.key, attempt=call.attempt), None)
+            )
 
     def _values(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         def value_of(future: TaskFuture[Any]) -> Any:
@@ -231,7 +239,7 @@ class Launcher:
     def _task_bytes(self, task: Task[..., Any]) -> bytes:
         known = self._pickled.get(id(task))
         if known is None:
-            known = self._pickled[id(task)] = (task, cloudpickle.dumps(task))
+            known = self._pickled[id(task)] = (task, dump(task))
         return known[1]
 
     def _info(self, call: Call) -> pf.CallInfo:
@@ -274,14 +282,14 @@ class Launcher:
 
     def _begin(self, call: Call, execution: int) -> bool:
         with self._lock:
-            if call.stage is not Stage.LAUNCHED or call.execution != execution:
+            if not _is_running(call, execution):
                 return False
-            self._means.journal.append(self._started(call))
+            self._record_start(call)
             return True
 
     # --- ending -------------------------------------------------------------------------------------------------------------------
 
-    def _executor_done(self, call: Call, execution: int, future: ExecutorFuture[Any]) -> None:
+    def _executor_done(self, call: Call, execution: int, future: Future[Any]) -> None:
         """The executor's own answer: what its worker could not say itself."""
         try:
             with self._lock:
@@ -290,10 +298,10 @@ class Launcher:
                 self._take_answer(call, execution, future)
             with self._lock:
                 self._start_ready()
-        except PlayheadError as error:
+        except Exception as error:  # noqa: BLE001  # nobody else hears of it, and the call would never end
             self._fail(error)
 
-    def _take_answer(self, call: Call, execution: int, future: ExecutorFuture[Any]) -> None:
+    def _take_answer(self, call: Call, execution: int, future: Future[Any]) -> None:
         error = future.exception()
         if isinstance(error, InfrastructureLost):
             self._lost(call, execution, error)
@@ -312,45 +320,54 @@ class Launcher:
             self._means.upkeep.kick()
 
     def _answered(self, call: Call, execution: int, performed: pf.Performed) -> bool:
-        """An attempt has ended. False if nobody listens any more: it was timed out, cancelled, or taken for lost."""
-        with self._lock:
-            if call.stage is not Stage.LAUNCHED or call.execution != execution:
-                return False
-            call.stage = Stage.ENDING
+        """An attempt has ended. False if nobody listens any more: it was timed out, cancelled, or taken for lost.
+
+        What takes time comes before the lock, and an answer counts only if the call still runs then: so once a call is
+        taken for ended, nothing more of it is recorded.
+        """
+        if not _is_running(call, execution):
+            return False
         try:
             if performed.category is None:
-                self._record_success(call, performed)
-            elif not self._record_retry(call, performed):
-                self._record_failure(call, performed)
-        except PlayheadError as error:
+                answer, payload = self._success(call, performed)
+            else:
+                answer, payload = self._retrying(call, performed) or self._failure(call, performed)
+            with self._lock:
+                if not _is_running(call, execution):
+                    return False
+                self._record_start(call)  # its deadline may have come before its worker got to it
+                if isinstance(answer, ev.TaskRetrying):
+                    self._rest(call, answer, payload)
+                else:
+                    self._end(call, answer, payload)
+        except Exception as error:  # noqa: BLE001  # a storage's, or ours: the call would never end
             self._fail(error)
         return True
 
-    def _record_success(self, call: Call, performed: pf.Performed) -> None:
+    def _success(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob]:
         payload, mac = self._payload(call, performed.payload)
         size = size_class(len(performed.payload))
-        event = ev.TaskSucceeded(at=self._now(), key=call.key, attempt=call.attempt, mac=mac, size=size)
-        self._end(call, event, payload)
+        return ev.TaskSucceeded(at=self._now(), key=call.key, attempt=call.attempt, mac=mac, size=size), payload
 
-    def _record_failure(self, call: Call, performed: pf.Performed) -> None:
+    def _failure(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob]:
         assert performed.category is not None
         payload, mac = self._payload(call, performed.payload)
-        event = ev.TaskFailed(at=self._now(), key=call.key, attempt=call.attempt, category=performed.category, mac=mac)
-        self._end(call, event, payload)
+        failed = ev.TaskFailed(at=self._now(), key=call.key, attempt=call.attempt, category=performed.category, mac=mac)
+        return failed, payload
 
-    def _record_retry(self, call: Call, performed: pf.Performed) -> bool:
+    def _retrying(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob] | None:
+        """None: the attempt that failed was the last."""
         assert performed.category is not None
         pause = self._retry_pause(call, performed)
         if pause is None:
-            return False
+            return None
         payload, mac = self._payload(call, performed.payload)
         at = self._now()
-        retry_at = at + round(pause.total_seconds() * 1e6)
         event = ev.TaskRetrying(
-            at=at, key=call.key, attempt=call.attempt, category=performed.category, mac=mac, retry_at=retry_at
-        )
-        self._means.journal.append(_record(event, payload, then=lambda _: self._retry(call, retry_at)))
-        return True
+            at=at, key=call.key, attempt=call.attempt, category=performed.category, mac=mac,
+            retry_at=moment_after(at, pause),
+        )  # fmt: skip
+        return event, payload
 
     def _retry_pause(self, call: Call, performed: pf.Performed) -> timedelta | None:
         if performed.category in (FailureCategory.UPSTREAM, FailureCategory.LOST) or self._closed:
@@ -366,17 +383,22 @@ class Launcher:
         except Exception:  # noqa: BLE001  # a rule of the user's that raises cannot ask for another attempt
             return None
 
-    def _retry(self, call: Call, retry_at: int) -> None:
+    def _rest(self, call: Call, event: ev.TaskRetrying, payload: bytes | Blob) -> None:
+        """The next attempt begins at its time, and not before this is recorded."""
+        call.stage = Stage.RESTING
+        call.in_executor = None
+        call.resting_until = event.retry_at
+        self._means.journal.append(_record(event, payload, then=partial(self._retry, call)))
+
+    def _retry(self, call: Call, _: Seq) -> None:
         with self._lock:
-            call.attempt += 1
-            call.in_executor = None
-            call.stage = Stage.WAITING
-            call.resting_until = retry_at
-            self._enqueue(call)
+            if call.stage is Stage.RESTING:  # else it was cancelled meanwhile
+                call.attempt += 1
+                self._enqueue(call)
 
     def _lost(self, call: Call, execution: int, error: InfrastructureLost) -> None:
         with self._lock:
-            if call.stage is not Stage.LAUNCHED or call.execution != execution:
+            if not _is_running(call, execution):
                 return
             call.losses += 1
             if call.losses >= MAX_TASK_LOSSES:
@@ -385,6 +407,7 @@ class Launcher:
                 )
                 self._answered(call, execution, pf.failure_of(lost))
             else:
+                self._record_start(call)
                 event = ev.TaskLost(
                     at=self._now(), key=call.key, attempt=call.attempt, exit_code=error.exit_code, signal=error.signal
                 )
@@ -398,12 +421,8 @@ class Launcher:
         mac = record_mac(self._means.key, self._means.run, call.key, call.attempt, self._means.epoch, digest.digest())
         if len(payload) <= INLINE_BYTES:
             return payload, mac
-        nonce = f"{call.execution}"
-        path = self._means.place.blob(call.key, call.attempt, nonce)
-        try:
-            self._means.storage.create_if_absent(path, payload)
-        except AlreadyExists:
-            raise PlayheadError(f"the result of task {call.key} was written twice under {path}") from None
+        path = self._means.place.blob(call.key, call.attempt, f"{next(self._blobs)}")
+        self._means.storage.create_if_absent(path, payload)
         return Blob(path, digest.hexdigest(), len(payload)), mac
 
     def _end(self, call: Call, event: ev.TaskEvent, payload: bytes | Blob | None) -> None:
@@ -427,12 +446,28 @@ class Launcher:
                     self._enqueue(dependent)
             self._start_ready()
 
-    def _started(self, call: Call) -> Record:
-        return _record(ev.TaskStarted(at=self._now(), key=call.key, attempt=call.attempt), None)
-
     def _now(self) -> int:
         return self._means.upkeep.now()
 
 
 def _record(event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Seq], None] | None = None) -> Record:
     return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload, then)
+
+
+def _is_running(call: Call, execution: int) -> bool:
+    """Whether somebody still listens to this launch of the call."""
+    return call.stage is Stage.LAUNCHED and call.execution == execution
+
+
+def _upstream_failed(call: Call, failed: Call) -> UpstreamFailed:
+    """Names what the call needs, and has as its cause what failed first: of a long chain each link keeps that alone."""
+    error = UpstreamFailed(
+        f"task {call.key} did not run: it needs {failed.key}, which did not succeed", task_key=call.key
+    )
+    assert failed.ending is not None
+    try:
+        cause = failed.ending.error(failed.key)
+    except PlayheadError as unreadable:
+        cause = unreadable
+    error.__cause__ = cause.__cause__ if isinstance(cause, UpstreamFailed) and cause.__cause__ is not None else cause
+    return error

@@ -20,11 +20,15 @@ class LoopThread:
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=name, daemon=True)
+        self._failure: OSError | None = None  # that kept the loop from beginning
+        self._thread = threading.Thread(target=self._live, name=name, daemon=True)
 
     def start(self) -> None:
+        """Start the loop. OSError: the system gives it no descriptors."""
         self._thread.start()
         self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Cancel what still runs there, and end the thread."""
@@ -71,7 +75,11 @@ class LoopThread:
                 raise
 
         held = self.spawn(hold())
-        value = opened.result()
+        try:
+            value = opened.result()
+        except BaseException:
+            held.cancel()  # where it was Ctrl-C that ended the waiting
+            raise
         try:
             yield value
         finally:
@@ -80,6 +88,15 @@ class LoopThread:
                 self._loop.call_soon_threadsafe(leave.set)
                 with contextlib.suppress(asyncio.CancelledError):
                     held.result()
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except OSError as error:
+            if self._ready.is_set():
+                raise
+            self._failure = error
+            self._ready.set()
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from playhead.core.events import MAX_WIDTH
 from playhead.core.names import TaskKey
 from playhead.errors import MisusedCall
 from playhead.flows.context import CallRequest
@@ -73,4 +74,9 @@ def _width(base: TaskKey, columns: dict[int | str, Sequence[Any]]) -> int:
             f"map of {base} needs iterables of one length, and there are {sizes}",
             hint="wrap an argument that every element gets whole in `unmapped(...)`",
         )
-    return widths.pop()
+    width = widths.pop()
+    if width > MAX_WIDTH:
+        raise MisusedCall(
+            f"map of {base} over {width} elements is wider than {MAX_WIDTH}", hint="give each task a list of elements"
+        )
+    return width

@@ -47,9 +47,10 @@ class Inbox:
         self._caught_up = caught_up
         self._taken: set[TaskKey] = set()
         self._news = threading.Condition()
+        self._delivering = threading.RLock()
         self._waker: Callable[[], None] | None = None
         self._asleep = False
-        self._foreign_waiters = 0
+        self._waiters = 0
         self._error: BaseException | None = None
         self.catching_up = False
 
@@ -81,15 +82,16 @@ class Inbox:
                 self._waker()
 
     def deliver_one(self) -> bool:
-        """Deliver the next outcome, if there is one that may be delivered. Flow's thread only."""
-        if self._error is not None:
-            raise self._error
-        if self.catching_up:
-            return self._deliver_recorded()
-        if not self._live:
-            return False
-        self._hand_over(self._live.popleft())
-        return True
+        """Deliver the next outcome, if there is one that may be delivered. One thread at a time, and in an async flow only its own."""
+        with self._delivering:
+            if self._error is not None:
+                raise self._error
+            if self.catching_up:
+                return self._deliver_recorded()
+            if not self._live:
+                return False
+            self._hand_over(self._live.popleft())
+            return True
 
     def _deliver_recorded(self) -> bool:
         while self._recorded and self._recorded[0] in self._taken:
@@ -107,7 +109,7 @@ class Inbox:
 
     def _hand_over(self, delivery: Delivery) -> None:
         delivery.deliver()
-        if self._foreign_waiters:
+        if self._waiters:
             with self._news:
                 self._news.notify_all()
 
@@ -123,18 +125,26 @@ class Inbox:
                 task_key=key,
             )
 
-    def wait(self, timeout_seconds: float | None) -> None:
-        """Block the flow's thread until there may be news."""
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Block until there may be something to deliver, or another thread has delivered what is waited for."""
         with self._news:
-            if not self._live and self._error is None:
-                self._news.wait(timeout_seconds)
+            self._waiters += 1
+            if not done() and not self._has_news():
+                self._news.wait()
+            self._waiters -= 1
+
+    def _has_news(self) -> bool:
+        if self.catching_up:
+            key = self.next_recorded()
+            return self._error is not None or key is None or key in self._taken or self._asked(key) is not None
+        return self._error is not None or bool(self._live)
 
     def wait_delivered(self, done: Callable[[], bool]) -> None:
-        """Block another thread of the flow's until something is delivered to it."""
+        """Block another thread of an async flow until its loop has delivered that."""
         with self._news:
-            self._foreign_waiters += 1
+            self._waiters += 1
             self._news.wait_for(lambda: done() or self._error is not None)
-            self._foreign_waiters -= 1
+            self._waiters -= 1
         if not done() and self._error is not None:
             raise self._error
 

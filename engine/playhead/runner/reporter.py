@@ -15,13 +15,16 @@ from typing import Any, Final
 from playhead.core.names import Epoch, RunId, Seq
 from playhead.core.state import RunStatus
 from playhead.errors import EpochOver, LogUnusable, OutcomeUnknown, PlayheadError, ServerUnreachable
-from playhead.journal.format import Record
+from playhead.journal.format import Record, bytes_of
 from playhead.ports.server import MAX_BATCH_EVENTS, HeartbeatRequest, ReportRequest, ServerApi, Started
 from playhead.runner.boottime import boot_time
 
 GATHER_SECONDS: Final = 0.004  # how long a report waits for company: a request costs more than the wait
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between tries while the server is away; the last repeats
 BEATS_PER_LEASE: Final = 3  # two heartbeats may be lost
+BEAT_SECONDS: Final = 0.5  # that a heartbeat gets at least, however short the lease is
+LOOK_AGAIN_SECONDS: Final = 0.001  # at the least: two clocks never agree to the last digit
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of one report, half of what a server reads: a single event may have more
 
 Row = tuple[str, int, dict[str, Any]]
 
@@ -63,6 +66,7 @@ class Reporter:
         self._lease_seconds = 0.0
         self._lease_from = 0.0
         self._lease_holds = True
+        self._lease_end: asyncio.TimerHandle | None = None
         self.state: RunStatus | None = None  # as of the newest answer
         self.over: PlayheadError | None = None
 
@@ -91,14 +95,22 @@ class Reporter:
         """Report and beat until `close` was called and all is delivered, or until this runner's time is over."""
         self._loop = asyncio.get_running_loop()
         beats = asyncio.create_task(self._beat_for_ever())
+        self._watch_lease()
         try:
             await self._report_for_ever()
-        except PlayheadError as error:
-            self.over = error
-            self._on_over(error)
+        except Exception as error:  # noqa: BLE001  # whatever ends the reporting must end the run: nobody would hear of it again
+            self._end(error)
         finally:
+            if self._lease_end is not None:
+                self._lease_end.cancel()
             beats.cancel()
             await asyncio.gather(beats, return_exceptions=True)
+
+    def _end(self, error: Exception) -> None:
+        self.over = (
+            error if isinstance(error, PlayheadError) else PlayheadError(f"reporting run {self._run} failed: {error!r}")
+        )
+        self._on_over(self.over)
 
     def close(self) -> None:
         """Nothing more will come: `run` ends once everything is delivered. Any thread."""
@@ -132,8 +144,11 @@ class Reporter:
 
     def _take(self) -> list[tuple[Epoch, Seq, Row]]:
         batch: list[tuple[Epoch, Seq, Row]] = []
+        size = 0
         while self._outbox and len(batch) < MAX_BATCH_EVENTS:
-            if batch and self._outbox[0][0] != batch[0][0]:
+            epoch, _, (_, _, fields) = self._outbox[0]
+            size += bytes_of(fields)
+            if batch and (epoch != batch[0][0] or size > MAX_BATCH_BYTES):
                 break
             batch.append(self._outbox.popleft())
         return batch
@@ -168,15 +183,12 @@ class Reporter:
             await asyncio.sleep(pause if self._lease_holds else min(pause, RETRY_SECONDS[-1]))
             sent_at = self._monotonic()
             try:
-                beat = await asyncio.wait_for(self._api.heartbeat(self._run, request), max(pause, 0.5))
+                beat = await asyncio.wait_for(self._api.heartbeat(self._run, request), max(pause, BEAT_SECONDS))
             except (ServerUnreachable, LogUnusable, OutcomeUnknown, TimeoutError):
-                self._check_lease()
                 continue
-            except PlayheadError as error:
-                if isinstance(error, EpochOver) and self.state is not None and self.state.terminal:
-                    return
-                self.over = error
-                self._on_over(error)
+            except Exception as error:  # noqa: BLE001  # as in `run`
+                if not (isinstance(error, EpochOver) and self.state is not None and self.state.terminal):
+                    self._end(error)
                 return
             self._lease_seconds = beat.lease_seconds
             self._renewed(sent_at)
@@ -185,12 +197,23 @@ class Reporter:
 
     def _renewed(self, sent_at: float) -> None:
         self._lease_from = max(self._lease_from, sent_at)
+        self._watch_lease()
         if not self._lease_holds:
             self._lease_holds = True
             self._on_lease(True)
 
+    def _watch_lease(self) -> None:
+        """Look at the lease when it ends, also while a heartbeat waits for its answer: from then on nothing may start."""
+        assert self._loop is not None
+        if self._lease_end is not None:
+            self._lease_end.cancel()
+        left = self._lease_from + self._lease_seconds - self._monotonic()
+        self._lease_end = self._loop.call_later(max(left, LOOK_AGAIN_SECONDS), self._check_lease)
+
     def _check_lease(self) -> None:
-        if self._lease_holds and self._monotonic() - self._lease_from >= self._lease_seconds:
+        if self._monotonic() - self._lease_from < self._lease_seconds:
+            self._watch_lease()
+        elif self._lease_holds:
             self._lease_holds = False
             self._on_lease(False)
 

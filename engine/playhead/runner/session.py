@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from playhead.core import events as ev
 from playhead.core.events import MAX_UPSTREAM, FactKind
-from playhead.core.names import FLOW_KEY, Epoch, RunId, TaskKey
+from playhead.core.names import FLOW_KEY, Epoch, Micros, RunId, TaskKey
 from playhead.errors import Diverged, MisusedCall
 from playhead.flows.context import CallRequest, CurrentRun
 from playhead.flows.future import TaskFuture, TaskFutures
@@ -30,6 +30,7 @@ from playhead.runner.mapping import Arguments, mapping_of
 from playhead.runner.pump import Delivery, Inbox
 from playhead.runner.recall import Place, Recall, note_of
 from playhead.runner.timers import Timer
+from playhead.runner.upkeep import moment_after
 from playhead.trust.envelope import record_mac
 from playhead.trust.fingerprint import describe, fingerprint
 from playhead.trust.keys import DerivedKey
@@ -91,8 +92,10 @@ class FlowSession:
         self._check_running()
         scope = self.identity.current()
         key = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
-        self._ask(key, request, (request.args, request.kwargs))
-        return self._call(key, request, request.args, request.kwargs).future
+        arguments = request.args, request.kwargs
+        needs = self._needs(request, arguments)
+        self._ask(key, request, arguments)
+        return self._call(key, request, arguments, needs).future
 
     def map(self, request: CallRequest) -> TaskFutures[Any]:
         self._check_running()
@@ -101,6 +104,7 @@ class FlowSession:
         mapping = mapping_of(base, request, self._list_of)
         keys = [TaskKey(f"{base}.{index}") for index in range(len(mapping.elements))]
         placed = list(zip(keys, mapping.elements, strict=True))
+        needs = [self._needs(request, arguments) for arguments in mapping.elements]
         if mapping.aligned is None:
             for key, arguments in placed:
                 self._ask(key, request, arguments)
@@ -116,7 +120,7 @@ class FlowSession:
                 each=mapping.aligned,
             )
             self._record_asked(base, mapped, _note(mapping.elements), mapping.elements)
-        calls = [self._call(key, request, args, kwargs) for key, (args, kwargs) in placed]
+        calls = [self._call(key, request, arguments, its) for (key, arguments), its in zip(placed, needs, strict=True)]
         return TaskFutures(base, [call.future for call in calls])
 
     def _ask(self, key: TaskKey, request: CallRequest, arguments: Arguments) -> None:
@@ -126,25 +130,31 @@ class FlowSession:
         asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
         self._record_asked(key, asked, _note([arguments]), [arguments])
 
-    def _call(self, key: TaskKey, request: CallRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _call(self, key: TaskKey, request: CallRequest, arguments: Arguments, needs: tuple[Call, ...]) -> Call:
         future: TaskFuture[Any] = TaskFuture(self, key, self._loop)
-        call = Call(key, request.task, args, kwargs, future)
+        call = Call(key, request.task, *arguments, future)
         place = self._recall.places.get(key)
         if place is not None:
             _recollect(call, place, self._means)
-        needs: list[Call] = []
-        for needed in all_futures(args, kwargs, request.wait_for):
-            if needed._session is not self:  # pyright: ignore[reportPrivateUsage]  # a future and its session are one thing
-                needed._refuse_foreign()  # pyright: ignore[reportPrivateUsage]
-                raise MisusedCall(
-                    f"the future of task {needed.key} belongs to another flow run", hint="hand on its value instead"
-                )
-            needed.looked_at = True
-            upstream = self.launcher.call_of(needed.key)
-            assert upstream is not None
-            needs.append(upstream)
-        self.launcher.add(call, tuple(needs))
+        self.launcher.add(call, needs)
+        if self.inbox.catching_up:
+            self.inbox.wake()  # another thread may wait for this to be asked for
         return call
+
+    def _needs(self, request: CallRequest, arguments: Arguments) -> tuple[Call, ...]:
+        """The calls whose values it takes, or waits for. MisusedCall: one of another run; nothing was recorded yet."""
+        return tuple(self._upstream(needed) for needed in all_futures(*arguments, request.wait_for))
+
+    def _upstream(self, needed: TaskFuture[Any]) -> Call:
+        if needed._session is not self:  # pyright: ignore[reportPrivateUsage]  # a future and its session are one thing
+            needed._refuse_foreign()  # pyright: ignore[reportPrivateUsage]
+            raise MisusedCall(
+                f"the future of task {needed.key} belongs to another flow run", hint="hand on its value instead"
+            )
+        needed.looked_at = True
+        upstream = self.launcher.call_of(needed.key)
+        assert upstream is not None
+        return upstream
 
     def _list_of(self, future: TaskFuture[Any]) -> Sequence[Any]:
         """The list that a future brings; the flow waits for it."""
@@ -205,7 +215,10 @@ class FlowSession:
             return load(load_payload(self._means.storage, place.outcome, where=str(key)))
         payload = dump(make())
         event = ev.FactRecorded(at=self._now(), key=key, kind=kind)
-        self._means.journal.commit_and_wait(Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload))
+        # The flow's own thread does not lead: under load it would write for others, and Ctrl-C may strike it anywhere.
+        count = self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload))
+        self._means.upkeep.kick()
+        self._means.journal.wait(count)
         return load(payload)
 
     async def sleep(self, delay: timedelta) -> None:
@@ -228,22 +241,27 @@ class FlowSession:
         timer = self._timer("timeout", delay)
         task = asyncio.current_task()
         assert task is not None
-        expired = False
+        expired = inside = False
 
         def fire(_: object) -> None:
             nonlocal expired
-            expired = True
-            task.cancel()
+            if inside:
+                expired = True
+                task.cancel()
 
         timer.fired.add_done_callback(fire)
         cancelling = task.cancelling()
         try:
+            inside = True
             yield
         except asyncio.CancelledError as error:
-            if expired and task.uncancel() <= cancelling:
+            if expired and task.cancelling() - 1 <= cancelling:
                 raise TimeoutError(f"the block took longer than {delay}") from error
             raise
         finally:
+            inside = False
+            if expired:
+                task.uncancel()  # also where the block took no notice: the cancel was this timeout's, and is over with it
             timer.fired.remove_done_callback(fire)
             timer.drop()
 
@@ -251,11 +269,11 @@ class FlowSession:
         self._check_running()
         key = self.identity.current().next_key(name)
         place = self._recall.places.get(key)
-        due = self._now() + round(delay.total_seconds() * 1e6)
+        due = moment_after(self._now(), delay)
         if place is not None and place.asked is not None:
             if place.asked.type != ev.TimerSet.TYPE:
                 raise Diverged(f"{key} was {place.asked.type}, now it is a timer", task_key=key)
-            due = place.asked.data["due"]
+            due = Micros(place.asked.data["due"])
         else:
             event = ev.TimerSet(at=self._now(), key=key, due=due)
             self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event)))
@@ -284,10 +302,7 @@ class FlowSession:
     # --- waiting -------------------------------------------------------------------------------------------------------------------
 
     def wait(self, future: TaskFuture[Any]) -> None:
-        if threading.current_thread() is not self._thread:
-            self.inbox.wait_delivered(future.done)
-            return
-        if self.is_async:
+        if self.is_async and threading.current_thread() is self._thread:
             raise MisusedCall(
                 f"the future of task {future.key} is not done, and .result() would block this async flow",
                 hint=f"await the future of {future.key}",
@@ -295,16 +310,22 @@ class FlowSession:
         self._pump_until(future.done)
 
     def _pump_until(self, done: Callable[[], bool]) -> None:
-        """Deliver, in the flow's thread, until then."""
+        """Deliver until then. In a flow that is not async whoever waits delivers, one thread at a time: the flow's own thread
+        may be waiting for the others, and then nobody else would. In an async flow another thread leaves it to the loop."""
+        if self._flow_is_async and threading.current_thread() is not self._thread:
+            self.inbox.wait_delivered(done)
+            return
         while not done():
             if self.inbox.deliver_one():
                 continue
             if self.inbox.catching_up and not self.identity.has_foreign:
                 self.inbox.refuse_divergence()
-            self.inbox.wait(None)
+            self.inbox.wait(done)
 
     async def drain(self) -> None:
-        """Until everything that was asked for has ended and was delivered; for async flows."""
+        """Until everything that was asked for has ended and was delivered; for async flows. What the flow has left behind
+        (asyncio tasks, threads) may ask for nothing more."""
+        self._ended = True
         for call in self.launcher.all_calls():
             if not call.delivered:
                 call.landed = self._loop.create_future()
@@ -312,6 +333,7 @@ class FlowSession:
         self._refuse_leftovers()
 
     def drain_blocking(self) -> None:
+        self._ended = True
         for call in self.launcher.all_calls():
             self._pump_until(lambda: call.delivered)  # noqa: B023  # called before the next turn of the loop
         self._refuse_leftovers()

@@ -10,8 +10,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final, Protocol
 
+from playhead.core.events import MAX_MOMENT
 from playhead.core.names import Micros
 
 FLUSH_SECONDS: Final = (
@@ -36,11 +38,17 @@ class Upkeep(Protocol):
 
 
 class UpkeepThread:
-    """The real one: a daemon thread. `commit` writes what waits in the journal; `flush` is called a few times a second."""
+    """The real one: a daemon thread. `commit` writes of what waits in the journal, and says whether there is more: between its
+    turns timers fire, however much there is to write. `flush` is called a few times a second. `fail` is told what any of
+    them raises, and then nothing is due any more: without this thread a run would wait for ever.
+    """
 
-    def __init__(self, commit: Callable[[], None], flush: Callable[[], None]) -> None:
+    def __init__(
+        self, commit: Callable[[], bool], flush: Callable[[], None], fail: Callable[[BaseException], None]
+    ) -> None:
         self._commit = commit
         self._flush = flush
+        self._fail = fail
         self._due: list[tuple[Micros, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -73,18 +81,25 @@ class UpkeepThread:
             self._changed.notify()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                if not (self._kicked or self._stopping):
-                    self._changed.wait(self._pause())
-                if self._stopping:
-                    return
-                self._kicked = False
-                due = self._take_due()
-            for fn in due:
-                fn()
-            self._commit()
-            self._flush()
+        try:
+            while not self._stopping:
+                self._turn()
+        except Exception as error:  # noqa: BLE001  # ours or a storage's: whatever it is, the run must hear of it
+            self._fail(error)
+
+    def _turn(self) -> None:
+        with self._changed:
+            if not (self._kicked or self._stopping):
+                self._changed.wait(self._pause())
+            if self._stopping:
+                return
+            self._kicked = False
+            due = self._take_due()
+        for fn in due:
+            fn()
+        if self._commit():
+            self._kicked = True
+        self._flush()
 
     def _pause(self) -> float:
         if not self._due:
@@ -97,3 +112,8 @@ class UpkeepThread:
         while self._due and self._due[0][0] <= now:
             due.append(heapq.heappop(self._due)[2])
         return due
+
+
+def moment_after(start: int, delay: timedelta) -> Micros:
+    """The moment so long after `start`; the last one that an event can hold, where it would be later still."""
+    return Micros(max(start, min(start + round(delay.total_seconds() * 1e6), MAX_MOMENT)))

@@ -104,7 +104,7 @@ def _dump_links(chain: list[BaseException], kept: list[BaseException]) -> bytes:
                 cause=place.get(id(each.__cause__)),
                 context=place.get(id(each.__context__)),
                 suppress_context=each.__suppress_context__,
-                notes=tuple(str(note) for note in getattr(each, "__notes__", ())),
+                notes=_notes_of(each),
             )
             for each, keep in zip(chain, kept, strict=True)
         ]
@@ -215,6 +215,14 @@ def _rebuilt(cls: type[BaseException], args: tuple[object, ...], state: dict[str
 
 def _builtin_base(cls: type[BaseException]) -> type[BaseException]:
     return next(base for base in cls.__mro__ if base.__module__ == "builtins")
+
+
+def _notes_of(exception: BaseException) -> tuple[str, ...]:
+    """Its notes as texts. What a program has put there that is no list of texts must not hide the failure."""
+    try:
+        return tuple(str(note) for note in getattr(exception, "__notes__", ()))
+    except Exception as error:  # noqa: BLE001 — foreign code, as in _text_of
+        return (f"<its notes cannot be read: {type_name(type(error))}>",)
 
 
 def _text_of(exception: BaseException) -> str:
