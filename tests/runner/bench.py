@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any
@@ -58,7 +58,9 @@ class Bench:
             scheduled_for=claimed.scheduled_for, key=self.key.run_key(run), storage=self.storage,
         )  # fmt: skip
 
-    def execution(self, grant: Grant, api: ServerApi | None = None) -> Callable[[Flow[..., Any], dict[str, Any]], Outcome]:
+    def execution(
+        self, grant: Grant, api: ServerApi | None = None
+    ) -> Callable[[Flow[..., Any], dict[str, Any]], Outcome]:
         """Start the granted epoch; the result runs the flow."""
         api = api or self.api
         earlier = predecessors(grant.run, self.history(grant.run), grant.epoch)
@@ -92,7 +94,7 @@ class Bench:
 
 
 @contextmanager
-def open_bench(storage: Storage | None = None) -> Iterator[Bench]:
+def open_bench(storage: Storage | None = None) -> Generator[Bench]:
     with (
         LoopThread("bench-link") as link,
         link.entered(Log.open(MemoryBackend())) as log,

@@ -176,9 +176,7 @@ class Custody:
         if not self._over.is_set():
             if not well:
                 self._means.ready.failed(self.run)
-            request = DiedRequest(
-                epoch=self.epoch, exit_code=end.exit_code, signal=end.signal, drained=self._drained
-            )
+            request = DiedRequest(epoch=self.epoch, exit_code=end.exit_code, signal=end.signal, drained=self._drained)
             await self._told(lambda: self._means.api.died(self.run, request))
         await launched.forget(keep_output=not well)
 

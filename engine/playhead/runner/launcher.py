@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -229,6 +230,9 @@ class Launcher:
             )
 
     def _values(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not call.needs:  # every future among the arguments is one of these
+            return call.args, call.kwargs
+
         def value_of(future: TaskFuture[Any]) -> Any:
             upstream = self._calls[future.key]
             assert upstream.ending is not None
@@ -403,7 +407,9 @@ class Launcher:
             call.losses += 1
             if call.losses >= MAX_TASK_LOSSES:
                 lost = TaskLost(
-                    f"task {call.key} lost its worker {call.losses} times: {error.message}", task_key=call.key
+                    f"task {call.key} lost its worker {call.losses} times: the last one {_end_of(error)}",
+                    task_key=call.key,
+                    hint="does it use more memory than there is, or call a library that crashes? its log lines may tell",
                 )
                 self._answered(call, execution, pf.failure_of(lost))
             else:
@@ -448,6 +454,14 @@ class Launcher:
 
     def _now(self) -> int:
         return self._means.upkeep.now()
+
+
+def _end_of(lost: InfrastructureLost) -> str:
+    if lost.signal is not None:
+        return f"was killed by {signal.Signals(lost.signal).name}"
+    if lost.exit_code is not None:
+        return f"ended with exit code {lost.exit_code}"
+    return f"went without a trace ({lost.message})"
 
 
 def _record(event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Seq], None] | None = None) -> Record:
