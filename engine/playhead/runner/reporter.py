@@ -7,6 +7,7 @@ time carries what has gathered meanwhile. The log's answer is the only truth abo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from playhead.journal.format import Record, bytes_of
 from playhead.ports.server import MAX_BATCH_EVENTS, HeartbeatRequest, ReportRequest, ServerApi, Started
 from playhead.runner.boottime import boot_time
 
-GATHER_SECONDS: Final = 0.004  # how long a report waits for company: a request costs more than the wait
+GATHER_SECONDS: Final = 0.015  # how long a report waits for company: a request costs more than a millisecond of work
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between tries while the server is away; the last repeats
 BEATS_PER_LEASE: Final = 3  # two heartbeats may be lost
 BEAT_SECONDS: Final = 0.5  # that a heartbeat gets at least, however short the lease is
@@ -59,6 +60,7 @@ class Reporter:
         self._outbox: deque[tuple[Epoch, Seq, Row]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._closed = asyncio.Event()  # no more company will come
         self._waiting = False
         self._lock = threading.Lock()
         self._closing = False
@@ -117,6 +119,7 @@ class Reporter:
         self._closing = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._news.set)
+            self._loop.call_soon_threadsafe(self._closed.set)
 
     # --- reports ----------------------------------------------------------------------------------------------------------------
 
@@ -130,7 +133,9 @@ class Reporter:
                 continue
             await self._send(batch)
             if not self._closing:
-                await asyncio.sleep(GATHER_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GATHER_SECONDS):
+                        await self._closed.wait()
 
     async def _wait_for_news(self) -> None:
         self._news.clear()
