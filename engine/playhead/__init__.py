@@ -56,7 +56,7 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604, RUF022  # grouped as above
+__all__ = [
     "Client", "Cron", "CurrentRun", "DaskExecutor", "Engine", "Every", "Flow", "FlowRun", "FlowRunCancelled", "FlowRunCrashed",
     "FlowRunFailed", "LocalAgent", "LocalExecutor", "LocalRun", "PlayheadError", "ProcessExecutor", "Task", "TaskCancelled",
     "TaskFuture", "TaskFutures", "TaskLost", "TaskTimedOut", "ThreadExecutor", "UniversalRun", "UpstreamFailed", "current_run",
