@@ -70,12 +70,16 @@ class Readers:
 
     def _stream(self, db: sqlite3.Connection, stream: StreamName, after: Version, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_STREAM, (stream, after, limit))) as rows:
-            events = (event for row in rows for event in events_of(row, self._path) if event.version > after)
+            events = (
+                event for row in rows for event in events_of(row, self._path, skip=_before(row[2], row[3], after))
+            )
             return list(islice(events, limit))
 
     def _all(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_ALL, (after, limit))) as rows:
-            events = (event for row in rows for event in events_of(row, self._path) if event.position > after)
+            events = (
+                event for row in rows for event in events_of(row, self._path, skip=_before(row[0], row[3], after))
+            )
             return list(islice(events, limit))
 
     def _close(self) -> None:
@@ -83,6 +87,11 @@ class Readers:
             if (connection := self._idle.get()) is not None:
                 connection.close()
         self._idle.put(None)
+
+
+def _before(last: int, count: int, after: int) -> int:
+    """How many of the `count` events that end with number `last` do not come after `after`."""
+    return max(0, after - (last - count))
 
 
 def _head(db: sqlite3.Connection) -> Position:

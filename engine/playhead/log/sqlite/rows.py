@@ -25,8 +25,9 @@ def unpacked(kept: str | bytes) -> str:
     return kept.hex() if isinstance(kept, bytes) else kept
 
 
-def events_of(row: Row, path: Path) -> Iterator[Recorded]:
-    """The row's events in order. LogUnusable: the row does not hold what it says."""
+def events_of(row: Row, path: Path, *, skip: int = 0) -> Iterator[Recorded]:
+    """The row's events in order, without the first `skip`: a page may begin inside a row. LogUnusable: the row does not hold
+    what it says."""
     position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
     try:
         bodies = decode(body)
@@ -35,7 +36,7 @@ def events_of(row: Row, path: Path) -> Iterator[Recorded]:
     if len(bodies) != count:
         raise damaged(path, f"the append at position {position} holds {len(bodies)} events and not {count}")
     name = unpacked(append_id)
-    for index, (kind, schema, data) in enumerate(bodies):
+    for index, (kind, schema, data) in enumerate(bodies[skip:], skip):
         yield Recorded(
             position=Position(position - count + 1 + index),
             stream=StreamName(stream),
