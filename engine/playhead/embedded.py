@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from secrets import token_hex
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from playhead.home import Home
 from playhead.hosting import connect
 from playhead.ports.server import EmbeddedRunRequest, ServerApi, Started
 from playhead.runner.boottime import boot_time
-from playhead.runner.execution import Execution, Grant, Outcome
+from playhead.runner.execution import Execution, Grant
 from playhead.runner.loopthread import LoopThread
 from playhead.trust.payload import dump
 from playhead.trust.ticket import AskedTicket, write_asked
@@ -45,24 +45,72 @@ def run_embedded(
     `parameters`: all of them, as `check_parameters` has seen them.
     `home` None: the user's own. `on_started` is called with the run's id before any of the flow's code runs.
     """
-    if _in_a_loop():
-        return _in_thread(subject, parameters, home, on_started).result()
-    return _run(subject, parameters, home, on_started)
+    stopper = Stopper()
+    if not _in_a_loop():
+        return _run(subject, parameters, home, on_started, stopper)
+    done = _in_thread(subject, parameters, home, on_started, stopper)
+    try:
+        return done.result()
+    except BaseException:
+        if not done.done():  # Ctrl-C: the run ends before this does
+            stopper.stop()
+            wait([done])
+        raise
 
 
 async def call_embedded(subject: Flow[..., Any], parameters: dict[str, Any], *, home: Home | None = None) -> Any:
-    """As `run_embedded`, for a program with a loop of its own: the flow runs in a thread, on a loop of its own."""
-    return await asyncio.wrap_future(_in_thread(subject, parameters, home, None))
+    """As `run_embedded`, for a program with a loop of its own: the flow runs in a thread, on a loop of its own.
+
+    Cancelling whoever awaits this cancels the run, and waits until it has ended; cancelled once more, it waits no longer.
+    """
+    stopper = Stopper()
+    done = asyncio.wrap_future(_in_thread(subject, parameters, home, None, stopper))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        stopper.stop()
+        await asyncio.wait([done])
+        done.exception()  # that it was cancelled is no news
+        raise
 
 
-def _run(subject: Flow[..., Any], parameters: dict[str, Any], home: Home | None, on_started: Begun | None) -> Any:
+class Stopper:
+    """Cancels a run from another thread, also one that has not begun yet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._execution: Execution | None = None
+        self._stopped = False
+
+    def bind(self, execution: Execution) -> None:
+        """This is the run."""
+        with self._lock:
+            self._execution = execution
+            stopped = self._stopped
+        if stopped:
+            execution.cancel()
+
+    def stop(self) -> None:
+        """Cancel it, now or as soon as there is one."""
+        with self._lock:
+            self._stopped = True
+            execution = self._execution
+        if execution is not None:
+            execution.cancel()
+
+
+def _run(
+    subject: Flow[..., Any], parameters: dict[str, Any], home: Home | None, on_started: Begun | None, stopper: Stopper
+) -> Any:
     home = home or Home.open()
     run = RunId(token_hex(16))
     with LoopThread("playhead-link") as link, link.entered(connect(home)) as api:
         grant, started, sent_at = _begin(subject, parameters, home, api, link, run)
         if on_started is not None:
             on_started(run)
-        outcome = _execute(subject, parameters, Execution(grant, api, link, started, sent_at))
+        execution = Execution(grant, api, link, started, sent_at)
+        stopper.bind(execution)
+        outcome = execution.execute(lambda: (subject, parameters), ())
     return outcome.unwrap(run)
 
 
@@ -102,19 +150,16 @@ def _begin(
     return grant, started, sent_at
 
 
-def _execute(subject: Flow[..., Any], parameters: dict[str, Any], execution: Execution) -> Outcome:
-    return execution.execute(lambda: (subject, parameters), ())
-
-
 def _in_thread(
-    subject: Flow[..., Any], parameters: dict[str, Any], home: Home | None, on_started: Begun | None
+    subject: Flow[..., Any], parameters: dict[str, Any], home: Home | None, on_started: Begun | None, stopper: Stopper
 ) -> Future[Any]:
     done: Future[Any] = Future()
+    done.set_running_or_notify_cancel()  # only the run's own end completes it
 
     def work() -> None:
         try:
-            done.set_result(_run(subject, parameters, home, on_started))
-        except Exception as error:  # noqa: BLE001  # the caller gets it, whatever it is
+            done.set_result(_run(subject, parameters, home, on_started, stopper))
+        except BaseException as error:  # noqa: BLE001  # the caller gets it, whatever it is
             done.set_exception(error)
 
     threading.Thread(target=work, name=f"playhead-{subject.name}", daemon=True).start()

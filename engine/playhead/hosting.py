@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 import anyio
 
@@ -55,12 +56,27 @@ class HomeLock:
                 return False
             raise LogUnusable(f"the lock {self._path} cannot be taken: {error.strerror}") from error
         self._fd = fd
+        _held.add(self)
         return True
 
     def release(self) -> None:
+        """Let go of it. In a fork of its holder: of the fork's share only."""
+        _held.discard(self)
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+_held: Final[WeakSet[HomeLock]] = WeakSet()
+
+
+def _let_go_in_fork() -> None:
+    """A fork (multiprocessing makes them) that outlives its parent must not keep the home locked: close on exec is not enough."""
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go_in_fork)
 
 
 @contextlib.asynccontextmanager

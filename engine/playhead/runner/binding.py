@@ -5,11 +5,13 @@ They may stand anywhere in lists, tuples, named tuples, sets, dicts (as values),
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from playhead.core.names import TaskKey
+from playhead.errors import MisusedCall
 from playhead.flows.future import TaskFuture, TaskFutures
 
 MAX_DEPTH: Final = 64  # deeper nesting is a cycle or a mistake
@@ -18,21 +20,31 @@ _LEAVES: Final = frozenset({str, bytes, int, float, bool, type(None)})  # most o
 
 
 def find_futures(value: Any, depth: int = 0) -> list[TaskFuture[Any] | TaskFutures[Any]]:
-    """The futures in the value, in order; a whole map counts as one."""
+    """The futures in the value, in order (in a set: of their keys, as a set's own differs in each process); a whole map counts as
+    one. MisusedCall: one is the key of a dict, where no value can take its place."""
     found: list[TaskFuture[Any] | TaskFutures[Any]] = []
-    _collect(value, found, depth)
+    if type(value) not in _LEAVES:
+        _collect(value, found, depth, {})
     return found
 
 
-def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth: int) -> None:
+def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth: int, seen: dict[int, Any]) -> None:
+    """`seen` are the containers that were looked into, kept so that no other object gets their address."""
     if type(value) in _LEAVES or depth > MAX_DEPTH:
         return
     it: Any = value
     if isinstance(value, TaskFuture | TaskFutures):
         found.append(it)
         return
-    for part in _parts(it):
-        _collect(part, found, depth + 1)
+    parts = _parts(it)
+    if not parts or id(it) in seen:
+        return
+    seen[id(it)] = it
+    first = len(found)
+    for part in parts:
+        _collect(part, found, depth + 1, seen)
+    if isinstance(value, set | frozenset):
+        found[first:] = sorted(found[first:], key=lambda future: future.key)
 
 
 def substitute(value: Any, value_of: Callable[[TaskFuture[Any]], Any], depth: int = 0) -> Any:
@@ -55,6 +67,12 @@ def _parts(value: Any) -> Sequence[Any]:
     if isinstance(value, list | tuple | set | frozenset):
         return list(it)
     if isinstance(value, dict):
+        for key in it:
+            if isinstance(key, TaskFuture):
+                raise MisusedCall(
+                    f"the future of task {key.key} is the key of a dict",
+                    hint="await it first: tasks take futures as values",
+                )
         return list(it.values())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
@@ -66,7 +84,11 @@ def _rebuilt(value: Any, parts: Sequence[Any]) -> Any:
     it: Any = value
     kind: Any = value.__class__
     if isinstance(value, dict):
-        return kind(zip(it, parts, strict=True))
+        changed: Any = copy.copy(
+            it
+        )  # what kind of dict it is, a constructor cannot tell: a defaultdict's takes no pairs
+        changed.update(zip(it, parts, strict=True))
+        return changed
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return kind(*parts)
     if isinstance(value, list | tuple | set | frozenset):

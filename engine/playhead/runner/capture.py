@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TextIO
@@ -33,6 +34,21 @@ def get_logger(name: str = "playhead.flow") -> logging.Logger:
     return logging.getLogger(name)
 
 
+@contextmanager
+def installed() -> Generator[None]:
+    """While a run lasts, logging and stdout of this process can be captured; when the last one has ended they are as they were."""
+    with _STATE.lock:
+        _STATE.runs += 1
+        _STATE.install()
+    try:
+        yield
+    finally:
+        with _STATE.lock:
+            _STATE.runs -= 1
+            if not _STATE.runs:
+                _STATE.restore()
+
+
 class capturing:  # noqa: N801  # a `with` block, as contextlib's own; as a generator it would take three times as long, for every task
     """`with capturing(sink, log_prints=…)`: lines of code in this context go to `sink`."""
 
@@ -43,7 +59,8 @@ class capturing:  # noqa: N801  # a `with` block, as contextlib's own; as a gene
         self._log_prints = log_prints
 
     def __enter__(self) -> None:
-        _install()
+        if _STATE.runs:
+            _STATE.install()
         self._sink_token = _sink_var.set(self._sink)
         self._prints_token = _prints_var.set(self._log_prints)
 
@@ -60,7 +77,7 @@ def log_prints_here(log_prints: bool) -> None:
 @contextmanager
 def collected_lines() -> Generator[Callable[[], bytes]]:
     """In a worker process: lines are collected, to travel with the outcome."""
-    _install()
+    _STATE.install()
     lines: list[bytes] = []
     size = 0
 
@@ -78,9 +95,10 @@ def collected_lines() -> Generator[Callable[[], bytes]]:
 
 
 def line(level: str, logger: str, message: str, current: CurrentRun | None) -> bytes:
-    encoded = message.encode("utf-8", "replace")
+    encoded = message.encode("utf-8", "backslashreplace")  # half a surrogate pair, as undecodable file names have them
+    message = encoded[:MAX_LINE_BYTES].decode("utf-8", "ignore")
     if len(encoded) > MAX_LINE_BYTES:
-        message = encoded[:MAX_LINE_BYTES].decode("utf-8", "ignore") + f"… ({len(encoded)} bytes, cut)"
+        message += f"… ({len(encoded)} bytes, cut)"
     return orjson.dumps(
         {
             "at": time.time_ns() // 1000,
@@ -94,8 +112,16 @@ def line(level: str, logger: str, message: str, current: CurrentRun | None) -> b
     )
 
 
+def end_line() -> None:
+    """What was printed without the end of its line is a line too, where the code that printed it has ended."""
+    out: object = sys.stdout
+    if isinstance(out, _Prints):
+        out.end_line()
+
+
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        _tell_as_before(record)
         sink = _sink_var.get()
         if sink is None:
             return
@@ -108,14 +134,80 @@ class _Handler(logging.Handler):
         sink(line(record.levelname, record.name, message, _current()))
 
 
+def _tell_as_before(record: logging.LogRecord) -> None:
+    """Without our handler logging's last resort would print it, where nobody else handles it."""
+    last = logging.lastResort
+    if last is None or record.levelno < max(last.level, _STATE.level or 0):
+        return
+    if not any(handler is not _HANDLER for logger in _upwards(record.name) for handler in logger.handlers):
+        last.handle(record)
+
+
+def _upwards(name: str) -> Iterator[logging.Logger]:
+    """The logger of that name and those above it, the root last."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        yield logger
+        logger = logger.parent
+
+
+class _AsBefore(logging.Filter):
+    """On the handlers of a user's own: they see no record that they would not see without us."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _STATE.level is None or record.levelno >= _STATE.level:
+            return True
+        # A level of its own let it through, not the root's.
+        return any(logger.level for logger in _upwards(record.name) if logger.parent is not None)
+
+
 _HANDLER: Final = _Handler()
+_FILTER: Final = _AsBefore()
+
+
+class _State:
+    """What was changed of this process's logging and stdout. One for each process, as those are."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs = 0
+        self.level: int | None = None  # the root's, where we have changed it
+
+    def install(self) -> None:
+        """At the start of each task too: a flow's code may replace the root's handlers, or stdout."""
+        root = logging.getLogger()
+        if _HANDLER not in root.handlers:
+            for handler in root.handlers:
+                handler.addFilter(_FILTER)
+            root.addHandler(_HANDLER)
+            if root.level in (logging.WARNING, logging.NOTSET):
+                self.level = root.level
+                root.setLevel(logging.INFO)
+        out: object = sys.stdout
+        if out is not None and not isinstance(out, _Prints):
+            sys.stdout = _Prints(sys.stdout)
+
+    def restore(self) -> None:
+        root = logging.getLogger()
+        root.removeHandler(_HANDLER)
+        for handler in root.handlers:
+            handler.removeFilter(_FILTER)
+        if self.level is not None and root.level == logging.INFO:
+            root.setLevel(self.level)
+        self.level = None
+        out: object = sys.stdout
+        if isinstance(out, _Prints):
+            sys.stdout = out.inner
+
+
+_STATE: Final = _State()
 
 
 class _Prints(io.TextIOBase):
     """Stands before stdout: whole lines printed by captured code become log lines."""
 
     def __init__(self, inner: TextIO) -> None:
-        self._inner = inner
+        self.inner = self._inner = inner
         self._partial: ContextVar[str] = ContextVar("playhead_partial_print", default="")
 
     def write(self, text: str, /) -> int:
@@ -127,6 +219,10 @@ class _Prints(io.TextIOBase):
         for each in lines:
             sink(line("PRINT", "print", each, _current()))
         return len(text)
+
+    def end_line(self) -> None:
+        if self._partial.get():
+            self.write("\n")
 
     def flush(self) -> None:
         self._inner.flush()
@@ -146,17 +242,6 @@ class _Prints(io.TextIOBase):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-
-def _install() -> None:
-    """Once in a process, and again where somebody has replaced the root's handlers or stdout."""
-    root = logging.getLogger()
-    if _HANDLER not in root.handlers:
-        root.addHandler(_HANDLER)
-        if root.level in (logging.WARNING, logging.NOTSET):
-            root.setLevel(logging.INFO)
-    if not isinstance(sys.stdout, _Prints):
-        sys.stdout = _Prints(sys.stdout)
 
 
 def _current() -> CurrentRun | None:

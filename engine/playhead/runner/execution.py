@@ -32,7 +32,7 @@ from playhead.errors import (
     StorageUnavailable,
     UnloadableOutcome,
 )
-from playhead.flows.context import CurrentRun, running, session_var
+from playhead.flows.context import CurrentRun, running, session_var, task_var
 from playhead.flows.flow import Flow
 from playhead.journal.format import Blob, Record
 from playhead.journal.place import JournalPlace
@@ -42,7 +42,7 @@ from playhead.ports.executor import OpenExecutor
 from playhead.ports.server import ServerApi, Started
 from playhead.ports.storage import Storage
 from playhead.runner import perform as pf
-from playhead.runner.capture import capturing
+from playhead.runner.capture import capturing, end_line, installed
 from playhead.runner.launcher import INLINE_BYTES, Means
 from playhead.runner.lines import LineFile
 from playhead.runner.loopthread import LoopThread
@@ -292,14 +292,16 @@ class Execution:
 
     @contextmanager
     def _in_flow(self, session: FlowSession) -> Generator[None]:
-        token = session_var.set(session)
+        session_token, task_token = session_var.set(session), task_var.set(None)  # it may be called inside a task
         running.add(session)
         try:
-            with capturing(self._lines.write, log_prints=session.log_prints):
+            with installed(), capturing(self._lines.write, log_prints=session.log_prints):
                 yield
+                end_line()
         finally:
             running.discard(session)
-            session_var.reset(token)
+            task_var.reset(task_token)
+            session_var.reset(session_token)
             session.end()
 
     # --- the end -----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from playhead.core.events import FailureCategory
 from playhead.errors import UnloadableOutcome
 from playhead.flows.context import CurrentRun, session_var, task_var
 from playhead.flows.task import Task
-from playhead.runner.capture import collected_lines, log_prints_here
+from playhead.runner.capture import collected_lines, end_line, log_prints_here
 from playhead.trust.failure import dump_failure
 from playhead.trust.payload import dump, load
 
@@ -54,6 +54,8 @@ async def perform_async(
         if _is_cancellation(error):
             raise
         return _failed(error)
+    finally:
+        end_line()
     return _succeeded(result, info)
 
 
@@ -83,6 +85,8 @@ def _perform(task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         result = task.fn(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  # whatever ends a task's function is its outcome
         return _failed(error)
+    finally:
+        end_line()
     return _succeeded(result, info)
 
 

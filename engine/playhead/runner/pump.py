@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from playhead.core.names import TaskKey
-from playhead.errors import Diverged
+from playhead.errors import Diverged, MisusedCall
 
-MAX_BUSY_SECONDS: Final = 600.0  # a resumed flow that neither asks for its next recorded outcome nor rests is stuck
+MAX_BUSY_SECONDS: Final = 600.0  # a flow that does not rest for so long, while outcomes wait for it, is stuck
 
 
 class Delivery(Protocol):
@@ -65,8 +65,13 @@ class Inbox:
         self._live.append(delivery)
         self.wake()
 
+    def check(self) -> None:
+        """Raises what the flow must end with, if it must."""
+        if self._error is not None:
+            raise self._error
+
     def fail(self, error: BaseException) -> None:
-        """The flow must end: raised in its thread the next time that it rests."""
+        """The flow must end: raised in its thread the next time that it waits, or that its loop has a turn."""
         self._error = error
         self.wake()
 
@@ -84,8 +89,7 @@ class Inbox:
     def deliver_one(self) -> bool:
         """Deliver the next outcome, if there is one that may be delivered. One thread at a time, and in an async flow only its own."""
         with self._delivering:
-            if self._error is not None:
-                raise self._error
+            self.check()
             if self.catching_up:
                 return self._deliver_recorded()
             if not self._live:
@@ -112,6 +116,11 @@ class Inbox:
         if self._waiters:
             with self._news:
                 self._news.notify_all()
+
+    @property
+    def pending(self) -> bool:
+        """Whether outcomes wait to be delivered, or are still to be asked for."""
+        return self.catching_up or bool(self._live)
 
     def next_recorded(self) -> TaskKey | None:
         return self._recorded[0] if self._recorded else None
@@ -172,7 +181,8 @@ class PumpSelector(selectors.BaseSelector):
         self._inner = selectors.DefaultSelector()
         self._inbox: Inbox | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._busy_since: float | None = None
+        self._busy_since: float | None = None  # while catching up: since when nothing could be delivered
+        self._runs_since: float | None = None  # since when outcomes wait for it to rest
         self._stopped = False
 
     def stop(self) -> None:
@@ -185,15 +195,35 @@ class PumpSelector(selectors.BaseSelector):
         self._inbox = inbox
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if self._inbox is None or self._stopped or (timeout is not None and timeout <= 0):
+        if self._inbox is None or self._stopped:
+            return self._inner.select(timeout)
+        if timeout is not None and timeout <= 0:
+            self._check_that_it_rests(self._inbox)
             return self._inner.select(timeout)
         # Nothing is ready to run: the flow rests.
         ready = self._inner.select(0)
         if ready:
+            self._check_that_it_rests(self._inbox)
             return ready
         return self._rest(self._inbox, timeout)
 
+    def _check_that_it_rests(self, inbox: Inbox) -> None:
+        """A flow that always has something to run, as one that polls a future does, is never given what it waits for."""
+        inbox.check()
+        if not inbox.pending:
+            self._runs_since = None
+            return
+        now = time.monotonic()
+        if self._runs_since is None:
+            self._runs_since = now
+        elif now - self._runs_since > MAX_BUSY_SECONDS:
+            raise MisusedCall(
+                f"outcomes of tasks have waited for {MAX_BUSY_SECONDS:.0f} s, and the flow never came to rest to take them",
+                hint="`await` a future instead of asking whether it is done, and do long work in tasks",
+            )
+
     def _rest(self, inbox: Inbox, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._runs_since = None
         delivered = inbox.deliver_one()  # what it raises ends the loop, and with it the flow
         if delivered or not inbox.catching_up:
             self._busy_since = None
