@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import os
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,6 +36,7 @@ from playhead.runner.execution import Outcome
 from playhead.runner.reporter import MAX_BATCH_BYTES, Reporter
 from playhead.settings import Settings
 from tests.runner.bench import open_bench
+from tests.runner.faulty import MortalStorage
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -241,6 +244,34 @@ def test_a_stuck_thread_of_to_thread_does_not_keep_a_run_from_ending() -> None:
         stuck.set()
 
 
+def test_a_resumed_flow_that_waits_for_a_thread_of_its_own_has_not_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+
+    @flow
+    async def subject() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            await asyncio.get_running_loop().run_in_executor(pool, held.wait, 20)
+        return await add.submit(await add.submit(1))
+
+    looked = pump.Inbox.before_sleep
+
+    def seen(inbox: pump.Inbox, waker: Any) -> bool:
+        held.set()  # the pump has looked at the resting flow, and has not refused it
+        return looked(inbox, waker)
+
+    with open_bench() as bench:
+        run_id = bench.ask(subject)
+        grant = bench.grant(run_id)
+        held.set()
+        with pytest.raises(PlayheadError):
+            bench.execution(dataclasses.replace(grant, storage=MortalStorage(grant.storage, 3)))(subject, {})
+        bench.lose(run_id, grant.epoch)
+        held.clear()
+        monkeypatch.setattr(pump.Inbox, "before_sleep", seen)
+        outcome = bench.execution(bench.grant(run_id))(subject, {})
+    assert outcome.value == 3, outcome.error
+
+
 # --- arguments -------------------------------------------------------------------------------------------------------------------
 
 
@@ -288,17 +319,26 @@ def test_futures_in_sets_are_told_in_the_order_of_their_keys_and_in_dicts_of_any
 # --- the program around it -------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_logging_and_stdout_as_they_were(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, out = logging.getLogger(), sys.stdout
+@pytest.fixture
+def own_handler() -> Generator[list[str]]:
+    """A program's own handler on the root, at the level that logging has by itself; what it sees."""
+    root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     seen: list[str] = []
     own = logging.Handler()
     own.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]  # a handler in one line
-    monkeypatch.setattr(root, "handlers", [own])
-    monkeypatch.setattr(root, "level", logging.WARNING)
-    root.manager._clear_cache()  # type: ignore[attr-defined]  # pyright: ignore  # as setLevel does
+    root.handlers[:] = [own]
+    root.setLevel(logging.WARNING)
+    yield seen
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_run_leaves_logging_and_stdout_as_they_were(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], own_handler: list[str]
+) -> None:
+    root, out = logging.getLogger(), sys.stdout
+    handlers = list(root.handlers)
 
     @flow(log_prints=True)
     def subject() -> str:
@@ -309,11 +349,8 @@ def test_a_run_leaves_logging_and_stdout_as_they_were(
 
     home = home_at(tmp_path)
     run_id = run_embedded(subject, {}, home=home)
-    assert seen == ["for all"]
-    assert (root.handlers, root.level, sys.stdout) == ([own], logging.WARNING, out)
-    monkeypatch.undo()
-    root.manager._clear_cache()  # type: ignore[attr-defined]  # pyright: ignore  # as above
-    assert (root.handlers, root.level) == (handlers, level)
+    assert own_handler == ["for all"]
+    assert (root.handlers, root.level, sys.stdout) == (handlers, logging.WARNING, out)
     paths = [path for path in home.storage.list(f"runs/{run_id}") if path.endswith("/log")]
     text = b"".join(home.storage.read(path) for path in paths).decode()
     assert "not for the program" in text

@@ -20,6 +20,11 @@ from playhead.flows.foreign_time import warn_in_timeout, warn_in_wait
 R = TypeVar("R")
 
 
+class Waiter(asyncio.Future[None]):
+    """What a flow's code waits on for something of its run: the outcome of a task, a timer. By its class the pump knows that nobody
+    outside the run will wake it."""
+
+
 class TaskFuture(asyncio.Future[R], Generic[R]):
     """The outcome of a task run, now or later. Pass it to other tasks, await it, or, in a flow that is not async, ask `.result()`.
 
@@ -31,7 +36,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self._session = session
         self.key = key
         self.looked_at = False  # whether anything would notice a failure
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[Waiter] = []
 
     def result(self) -> R:
         """The task's result, or its exception. Waits in a flow that is not async; in an async flow, `await` it instead."""
@@ -54,7 +59,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self._refuse_foreign()
         if not self.done():
             warn_in_timeout(self.key)
-            waiter = self.get_loop().create_future()
+            waiter = Waiter(loop=self.get_loop())
             self._waiters.append(waiter)
             yield from waiter  # cancelling whoever waits here cancels this waiter, and not the future that others wait for
         return super().result()

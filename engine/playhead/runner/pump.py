@@ -18,8 +18,13 @@ from typing import Any, Final, Protocol
 
 from playhead.core.names import TaskKey
 from playhead.errors import Diverged, MisusedCall
+from playhead.flows.future import TaskFuture, Waiter
 
 MAX_BUSY_SECONDS: Final = 600.0  # a flow that does not rest for so long, while outcomes wait for it, is stuck
+QUIET_SECONDS: Final = (
+    30.0  # that a resumed flow may wait for a thread or a process of its own, which nobody here can see
+)
+LOOK_SECONDS: Final = 1.0  # while catching up: how often a flow that waits for something of its own is looked at
 
 
 class Delivery(Protocol):
@@ -229,34 +234,37 @@ class PumpSelector(selectors.BaseSelector):
             self._busy_since = None
         if delivered:
             return []
-        if inbox.catching_up and timeout is None and not self._waits_for_others():
-            inbox.refuse_divergence()
+        if inbox.catching_up:
+            self._check_that_it_asks(inbox, timeout)
         if not inbox.before_sleep(self._wake):
             return []
         try:
-            return self._inner.select(self._bounded(inbox, timeout))
+            return self._inner.select(_bounded(timeout) if inbox.catching_up else timeout)
         finally:
             inbox.after_sleep()
 
-    def _bounded(self, inbox: Inbox, timeout: float | None) -> float | None:
-        """While catching up, look again at times, and give up on a flow that is busy with itself for too long."""
-        if not inbox.catching_up:
-            return timeout
+    def _check_that_it_asks(self, inbox: Inbox, timeout: float | None) -> None:
+        """A resumed flow rests, and has not asked for the next recorded outcome: give it time where it may still do so."""
         now = time.monotonic()
-        if self._busy_since is None:
-            self._busy_since = now
-        if now - self._busy_since > MAX_BUSY_SECONDS:
-            key = inbox.next_recorded()
-            assert key is not None
+        since = self._busy_since = self._busy_since if self._busy_since is not None else now
+        if timeout is None and not self._has_io() and (now - since > QUIET_SECONDS or not self._awaits_strangers()):
+            inbox.refuse_divergence()
+        key = inbox.next_recorded()
+        if key is not None and now - since > MAX_BUSY_SECONDS:
             raise Diverged(
                 f"this flow did not ask for task {key} again, and was busy with timers or I/O of its own for {MAX_BUSY_SECONDS:.0f} s",
                 task_key=key,
             )
-        return min(timeout, 1.0) if timeout is not None else 1.0
 
-    def _waits_for_others(self) -> bool:
-        """Whether the flow has I/O or threads of its own under way. One descriptor is the loop's own, for waking it."""
+    def _has_io(self) -> bool:
+        """Whether the flow waits for I/O or for asyncio's threads. One descriptor is the loop's own, for waking it."""
         return len(self._inner.get_map()) > 1 or getattr(self._loop, "_default_executor", None) is not None
+
+    def _awaits_strangers(self) -> bool:
+        """Whether some task of the flow waits for what may be completed from outside: a thread, a process, a library."""
+        assert self._loop is not None
+        waits = [getattr(task, "_fut_waiter", None) for task in asyncio.all_tasks(self._loop)]
+        return not all(_is_of_the_run(each) for each in waits)
 
     def _wake(self) -> None:
         assert self._loop is not None
@@ -280,3 +288,15 @@ class PumpSelector(selectors.BaseSelector):
 
 def _nothing() -> None:
     """Makes the loop look again."""
+
+
+def _bounded(timeout: float | None) -> float:
+    return min(timeout, LOOK_SECONDS) if timeout is not None else LOOK_SECONDS
+
+
+def _is_of_the_run(future: Any) -> bool:
+    """Whether only this run's outcomes, or another task of the flow, can complete it."""
+    if future is None or isinstance(future, Waiter | TaskFuture | asyncio.Task):
+        return True
+    parts = getattr(future, "_children", None)  # of asyncio.gather
+    return parts is not None and all(_is_of_the_run(part) for part in parts)

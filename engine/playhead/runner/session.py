@@ -19,7 +19,7 @@ from playhead.core.events import MAX_UPSTREAM, FactKind
 from playhead.core.names import FLOW_KEY, Epoch, Micros, RunId, TaskKey
 from playhead.errors import Diverged, MisusedCall
 from playhead.flows.context import CallRequest, CurrentRun
-from playhead.flows.future import TaskFuture, TaskFutures
+from playhead.flows.future import TaskFuture, TaskFutures, Waiter
 from playhead.journal.format import Record
 from playhead.journal.reader import load_payload
 from playhead.runner.binding import all_futures, upstream_keys
@@ -277,7 +277,7 @@ class FlowSession:
         else:
             event = ev.TimerSet(at=self._now(), key=key, due=due)
             self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event)))
-        timer = Timer(key, due, self._loop.create_future(), self._means, self.inbox)
+        timer = Timer(key, due, Waiter(loop=self._loop), self._means, self.inbox)
         self._timers[key] = timer
         if place is None or place.outcome is None:
             timer.arm(waits=self.inbox.catching_up)
@@ -328,7 +328,7 @@ class FlowSession:
         self._ended = True
         for call in self.launcher.all_calls():
             if not call.delivered:
-                call.landed = self._loop.create_future()
+                call.landed = Waiter(loop=self._loop)
                 await call.landed
         self._refuse_leftovers()
 
