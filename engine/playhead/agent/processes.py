@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -158,7 +159,7 @@ class ProcessInfrastructure(Infrastructure):
         self._launched.pop((launched.run, launched.epoch), None)
 
 
-class _Process(Launched):
+class _Process(Launched, ABC):
     """What a child and an adopted process have in common. `dropped` is called once it has been forgotten."""
 
     def __init__(self, folder: RunnerFolder, pid: int, dropped: Callable[[Launched], None]) -> None:
@@ -188,8 +189,9 @@ class _Process(Launched):
         await to_thread.run_sync(self._folder.keep if keep_output else self._folder.remove)
         self._dropped(self)
 
+    @abstractmethod
     def _signal(self, number: signal.Signals) -> None:
-        raise NotImplementedError
+        """Send it to the runner, if it is still that runner."""
 
 
 class ChildProcess(_Process):
