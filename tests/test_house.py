@@ -94,7 +94,7 @@ def test_no_file_holds_a_path_of_a_machine() -> None:
         ('LOG = "/ro' + 'ot/x.log"', True),
         ("see /ho" + "me/anna/notes", True),
         ('file = f"{tmp_path}/home/engine"', False),
-        ("runs/work/1", False),
+        ("runs/rooted/1", False),
     ],
 )
 def test_a_path_of_a_machine_is_known_when_seen(line: str, found: bool) -> None:
