@@ -78,22 +78,20 @@ class UserSide:
 
 def _verify(claimed: Claimed, storage: Storage, run_key: DerivedKey, flow_key: DerivedKey) -> None:
     """Compare what the server says of the run with the ticket that the user signed. TrustError: it differs, or there is none."""
-    found: ticket.Ticket
     try:
-        if claimed.schedule_id is None:
-            found = ticket.read_asked(storage, claimed.run, run_key)
-        else:
-            found = ticket.read_schedule(storage, claimed.flow, claimed.schedule_id, claimed.seal, flow_key)
+        ticket.read_ticket(
+            storage,
+            run=claimed.run,
+            flow=claimed.flow,
+            seal=claimed.seal,
+            labels=claimed.labels,
+            schedule=claimed.schedule_id,
+            due_micros=claimed.scheduled_for,
+            run_key=run_key,
+            flow_key=flow_key,
+        )
     except NoSuchObject as error:
         raise TrustError(
             f"run {claimed.run} has no ticket in the storage {claimed.storage}: nobody with the key asked for it",
             hint="ask for the run again, and look into the server that offers it",
         ) from error
-    ticket.check_run(
-        found,
-        run=claimed.run,
-        flow=claimed.flow,
-        seal=claimed.seal,
-        labels=claimed.labels,
-        due_micros=claimed.scheduled_for,
-    )
