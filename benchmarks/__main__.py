@@ -1,4 +1,4 @@
-"""`python -m benchmarks [QUESTION …]`: ask the questions one by one, print one table, and keep the figures."""
+"""`python -m benchmarks [QUESTION …]`: ask the questions one by one, print the tables, and keep the figures."""
 
 from __future__ import annotations
 
@@ -7,46 +7,66 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from benchmarks.harness import FULL, QUICK, Row
 from benchmarks.questions import QUESTIONS
-from benchmarks.report import Report, console
+from benchmarks.report import Report
+from benchmarks.tables import console, show
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS: Final = Path(__file__).parent / "results"
+STDOUT: Final = Path("-")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
-    effort = QUICK if given.quick else FULL
-    chosen = [question for question in QUESTIONS if not given.questions or question.name in given.questions]
-    report = Report(effort)
-    for question in chosen:
-        print(f"{question.name}: {question.asks}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix="playhead-bench-", dir=given.folder) as folder:
-            rows: list[Row] = []
-            for row in question.ask(effort, Path(folder)):
-                print(f"  {row.what}: {row.median:.4g} {row.unit}", file=sys.stderr, flush=True)
-                rows.append(row)
-        report.add(question, rows)
-    report.print(console())
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    names = [question.name for question in QUESTIONS]
+    unknown = [name for name in given.questions if name not in names]
+    if unknown:
+        parser.error(f"no question is called {', '.join(unknown)}; there are {', '.join(names)}")
+    report = Report(effort=QUICK if given.quick else FULL)
+    _ask(report, given.questions or names, given.folder)
     path = given.json or (None if given.quick or given.questions else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}.json")
+    if path == STDOUT:
+        sys.stdout.buffer.write(report.as_bytes())
+        return 0
+    show(report, console())
     if path is not None:
         report.write(path)
+        _say(f"kept as {path}")
     return 0
+
+
+def _ask(report: Report, names: list[str], folder: Path | None) -> None:
+    for question in QUESTIONS:
+        if question.name not in names:
+            continue
+        _say(f"{question.name}: {question.asks}")
+        with tempfile.TemporaryDirectory(prefix="playhead-bench-", dir=folder) as inner:
+            rows: list[Row] = []
+            for row in question.ask(report.effort, Path(inner)):
+                _say(f"  {row.what}: {row.median:.4g} {row.unit}")
+                rows.append(row)
+        report.add(question, rows)
+
+
+def _say(progress: str) -> None:
+    print(progress, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [question.name for question in QUESTIONS]
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"which; by default all: {', '.join(names)}")
     parser.add_argument(
-        "questions",
-        nargs="*",
-        metavar="QUESTION",
-        choices=[*names, []],
-        help=f"which; by default all: {', '.join(names)}",
-    )
-    parser.add_argument(
-        "--json", type=Path, help="file for the figures; by default benchmarks/results/<date>.json if all were asked"
+        "--json",
+        nargs="?",
+        type=Path,
+        const=STDOUT,
+        metavar="PATH",
+        help="write the figures to this file, or to stdout in place of the tables where none is named; "
+        "by default benchmarks/results/<date>.json if all was asked in full",
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs, not to quote")
     parser.add_argument(

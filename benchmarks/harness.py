@@ -1,23 +1,17 @@
-"""The harness: how a figure is taken and what it is. Owns repeats, spread and the facts of the machine; knows no question.
+"""The harness: how a figure is taken and what it is. Owns repeats, spread, and what a figure is held against; knows no question.
 
 Every figure that is printed was measured by the run that prints it. Ours and its physical limit take turns, so that a noisy
-moment meets both.
+moment meets both. It needs the standard library only, because the drivers of peers import it in environments of their own.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import sqlite3
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
-
-MEASURED_WITH: Final = ("playhead", "aiohttp", "httptools", "orjson", "pydantic", "rpds-py", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +29,27 @@ FULL: Final = Effort(repeats=5, scale=1.0)
 QUICK: Final = Effort(repeats=2, scale=0.1)
 
 
+class Measure(StrEnum):
+    """What peers are asked, too: rows of one measure, ours and theirs, tell the same thing in the same unit."""
+
+    CHAIN_STEP = "a durable step in a chain"
+    FAN_OUT_TASK = "a task of a fan-out"
+    LOG_BYTES = "bytes of the database for a task of a fan-out"
+    START = "ask to first line of flow code"
+    MANY_RUNS = "runs of 5 tasks a second"
+    SERVER_START = "server start to answering"
+    IDLE_MEMORY = "memory of the idle server"
+    IDLE_CPU = "CPU of the idle server in 30 s"
+    IMPORT = "import"
+    HELP = "--help"
+
+
+class Reached(StrEnum):
+    GOAL = "goal"
+    FLOOR = "floor"
+    NOTHING = "no"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """What nobody can beat here: the same work without an engine, or the part of it that the machine decides."""
@@ -48,14 +63,30 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A row's place on a curve: in which panel of the plot, on which of its lines, over which `x` (a plural: "tasks")."""
+
+    panel: str
+    line: str = ""
+    x: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One figure: a value for each repeat, in `unit`. `goal` is of the same unit; a rate's is a least, any other's a most."""
+    """One figure: a value for each repeat, in `unit`. `floor` (what is asked at the least) and `goal` are of the same unit.
+
+    Of a rate, a unit that ends in "/s", more is better; of anything else, less.
+    """
 
     what: str
     unit: str
     values: tuple[float, ...]
     limit: Limit | None = None
+    floor: float | None = None
     goal: float | None = None
+    measure: Measure | None = None
+    point: Point | None = None
 
     @property
     def median(self) -> float:
@@ -68,19 +99,26 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times worse than the limit. None without one."""
-        if self.limit is None:
-            return None
-        return self.limit.median / self.median if self.is_rate else self.median / self.limit.median
+        return None if self.limit is None else self.times_worse_than(self.limit.median)
 
     @property
-    def reached(self) -> bool | None:
-        """Whether the median meets the goal. None without one."""
-        if self.goal is None:
-            return None
-        return self.median >= self.goal if self.is_rate else self.median <= self.goal
+    def reached(self) -> Reached | None:
+        """What the median meets. None where nothing was asked of it."""
+        if self.goal is not None and self._meets(self.goal):
+            return Reached.GOAL
+        if self.floor is not None and self._meets(self.floor):
+            return Reached.FLOOR
+        return None if self.goal is None and self.floor is None else Reached.NOTHING
+
+    def times_worse_than(self, other: float) -> float:
+        """Below 1 where ours is the better one."""
+        return other / self.median if self.is_rate else self.median / other
+
+    def _meets(self, bound: float) -> bool:
+        return self.median >= bound if self.is_rate else self.median <= bound
 
     def as_json(self) -> dict[str, Any]:
-        limit = self.limit
+        limit, point = self.limit, self.point
         return {
             "what": self.what,
             "unit": self.unit,
@@ -91,9 +129,27 @@ class Row:
             "values": self.values,
             "limit": {"what": limit.what, "median": limit.median, "values": limit.values} if limit else None,
             "ratio": self.ratio,
+            "floor": self.floor,
             "goal": self.goal,
             "reached": self.reached,
+            "measure": self.measure,
+            "point": {"panel": point.panel, "line": point.line, "x": point.x, "at": point.at} if point else None,
         }
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Row:
+        """A row that was kept; what follows from its values is not read but found anew."""
+        limit, measure, point = told["limit"], told["measure"], told["point"]
+        return cls(
+            what=told["what"],
+            unit=told["unit"],
+            values=tuple(told["values"]),
+            limit=Limit(what=limit["what"], values=tuple(limit["values"])) if limit else None,
+            floor=told["floor"],
+            goal=told["goal"],
+            measure=Measure(measure) if measure else None,
+            point=Point(**point) if point else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,25 +174,3 @@ def percentile(values: tuple[float, ...], percent: float) -> float:
     ordered = sorted(values)
     rank = -(-len(ordered) * percent // 100)
     return ordered[max(0, int(rank) - 1)]
-
-
-def machine() -> dict[str, Any]:
-    """What the figures depend on; neither the machine's name nor a path of it."""
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        "packages": {name: version(name) for name in MEASURED_WITH},
-    }
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()

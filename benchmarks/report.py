@@ -1,88 +1,128 @@
-"""The report: rows as a table for people and as JSON for later. Measures nothing."""
+"""The report: what one run of the benchmarks asked, and what we and our peers answered; and how it is kept. Measures and shows nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from benchmarks.harness import Effort, Question, Row, machine
-
-WIDTH: Final = 160  # where no terminal bounds the table
-
-_VERDICT: Final = {True: ("yes", "green"), False: ("no", "red"), None: ("", "")}
+from benchmarks.harness import Effort, Measure, Point, Question, Row
+from benchmarks.machine import machine
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The rows that one question, or one peer, gave."""
+
+    name: str
+    asks: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Rows of one question that differ in one size only, in its order."""
+
+    panel: str
+    line: str
+    x: str
+    rows: tuple[tuple[float, Row], ...]
+
+
+@dataclass(slots=True, kw_only=True)
 class Report:
-    """Collects what each question answered; `effort` and the machine's facts stand beside it."""
+    """Collects answers as they come. `missing` says of each peer that was not asked why not."""
 
-    def __init__(self, effort: Effort) -> None:
-        self._effort = effort
-        self._machine = machine()
-        self._began = datetime.now(UTC)
-        self._answers: list[tuple[Question, list[Row]]] = []
+    effort: Effort
+    began: str = field(default_factory=lambda: _now())
+    machine: dict[str, Any] = field(default_factory=machine)
+    answers: list[Answer] = field(default_factory=list[Answer])
+    peers: list[Answer] = field(default_factory=list[Answer])
+    missing: dict[str, str] = field(default_factory=dict[str, str])
 
     def add(self, question: Question, rows: list[Row]) -> None:
-        self._answers.append((question, rows))
+        self.answers.append(Answer(name=question.name, asks=question.asks, rows=tuple(rows)))
+
+    def beside(self, measure: Measure) -> Iterator[tuple[str, Row]]:
+        """The best that each peer gave for this measure, by its name."""
+        for peer in self.peers:
+            rows = [row for row in peer.rows if row.measure is measure]
+            if rows:
+                yield peer.name, min(rows, key=lambda row: -row.median if row.is_rate else row.median)
+
+    def curves(self) -> list[Curve]:
+        """In the order in which their first points were measured."""
+        found: dict[tuple[str, str], list[tuple[Point, Row]]] = {}
+        for answer in self.answers:
+            for row in answer.rows:
+                if row.point is not None:
+                    found.setdefault((row.point.panel, row.point.line), []).append((row.point, row))
+        return [
+            Curve(
+                panel=panel,
+                line=line,
+                x=pairs[0][0].x,
+                rows=tuple(sorted(((point.at, row) for point, row in pairs), key=lambda pair: pair[0])),
+            )
+            for (panel, line), pairs in found.items()
+        ]
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "began": self._began.isoformat(timespec="seconds"),
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": self._machine,
-            "repeats": self._effort.repeats,
-            "scale": self._effort.scale,
-            "questions": [
-                {"name": question.name, "asks": question.asks, "rows": [row.as_json() for row in rows]}
-                for question, rows in self._answers
-            ],
+            "began": self.began,
+            "ended": _now(),
+            "machine": self.machine,
+            "repeats": self.effort.repeats,
+            "scale": self.effort.scale,
+            "questions": [_told(answer) for answer in self.answers],
+            "curves": [_told_curve(curve) for curve in self.curves()],
+            "peers": [_told(answer) for answer in self.peers],
+            "missing_peers": self.missing,
         }
+
+    def as_bytes(self) -> bytes:
+        return orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        path.write_bytes(self.as_bytes())
 
-    def print(self, console: Console) -> None:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("figure")
-        for column in ("median", "range", "limit", "x limit", "goal", "reached"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for question, rows in self._answers:
-            table.add_row(Text(f"{question.name}: {question.asks}", style="bold cyan"))
-            for row in rows:
-                table.add_row(*_cells(row))
-        console.print(table)
-        if self._effort.scale != 1.0:
-            console.print(f"The workloads were scaled by {self._effort.scale:g}: no figure to quote.", style="yellow")
-
-
-def console() -> Console:
-    found = Console(highlight=False, markup=False)
-    return found if found.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """One that was written. Curves are in its rows."""
+        told = orjson.loads(path.read_bytes())
+        return cls(
+            effort=Effort(repeats=told["repeats"], scale=told["scale"]),
+            began=told["began"],
+            machine=told["machine"],
+            answers=[_heard(answer) for answer in told["questions"]],
+            peers=[_heard(answer) for answer in told["peers"]],
+            missing=told["missing_peers"],
+        )
 
 
-def _cells(row: Row) -> list[str | Text]:
-    limit = f"{row.limit.what} {_number(row.limit.median)}" if row.limit is not None else ""
-    goal = f"{'≥' if row.is_rate else '≤'} {_number(row.goal)}" if row.goal is not None else ""
-    spread = f"{_number(min(row.values))} … {_number(max(row.values))}" if len(row.values) > 1 else ""
-    return [
-        f"  {row.what}",
-        f"{_number(row.median)} {row.unit}",
-        spread,
-        limit,
-        f"{row.ratio:.1f}" if row.ratio is not None else "",
-        goal,
-        Text(*_VERDICT[row.reached]),
-    ]
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _number(value: float) -> str:
-    """Three digits that count, whole numbers in full."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+def _told(answer: Answer) -> dict[str, Any]:
+    return {"name": answer.name, "asks": answer.asks, "rows": [row.as_json() for row in answer.rows]}
+
+
+def _heard(told: dict[str, Any]) -> Answer:
+    return Answer(name=told["name"], asks=told["asks"], rows=tuple(map(Row.from_json, told["rows"])))
+
+
+def _told_curve(curve: Curve) -> dict[str, Any]:
+    first = curve.rows[0][1]
+    return {
+        "panel": curve.panel,
+        "line": curve.line,
+        "x": curve.x,
+        "unit": first.unit,
+        "points": [[at, row.median, min(row.values), max(row.values)] for at, row in curve.rows],
+    }

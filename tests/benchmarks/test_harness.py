@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from benchmarks.harness import Effort, Limit, Question, Row, in_turns, machine, percentile
-from benchmarks.questions import QUESTIONS
+from benchmarks.harness import Effort, Limit, Measure, Point, Reached, Row, in_turns, percentile
+from benchmarks.machine import machine
 from benchmarks.questions.chain import embedded
 from benchmarks.questions.log import fold
-from benchmarks.report import Report
-from rich.console import Console
-
-from benchmarks import __main__ as command
 
 TINY = Effort(repeats=2, scale=0.01)
 
@@ -36,10 +30,39 @@ def test_measures_warm_up_once_and_then_take_turns() -> None:
 
 def test_a_time_should_be_small_and_a_rate_large() -> None:
     limit = Limit(what="nothing", values=(1.0, 2.0, 3.0))
-    time = Row(what="a step", unit="ms", values=(4.0, 8.0, 6.0), limit=limit, goal=5.0)
-    rate = Row(what="runs", unit="runs/s", values=(0.5,), limit=limit, goal=0.5)
-    assert (time.median, time.ratio, time.reached) == (6.0, 3.0, False)
-    assert (rate.median, rate.ratio, rate.reached) == (0.5, 4.0, True)
+    time = Row(what="a step", unit="ms", values=(4.0, 8.0, 6.0), limit=limit)
+    rate = Row(what="runs", unit="runs/s", values=(0.5,), limit=limit)
+    assert (time.median, time.ratio, time.times_worse_than(3.0)) == (6.0, 3.0, 2.0)
+    assert (rate.median, rate.ratio, rate.times_worse_than(0.25)) == (0.5, 4.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("unit", "floor", "goal", "reached"),
+    [
+        ("ms", 20.0, 10.0, Reached.GOAL),
+        ("ms", 20.0, 9.0, Reached.FLOOR),
+        ("ms", 9.5, 9.0, Reached.NOTHING),
+        ("ms", None, 9.0, Reached.NOTHING),
+        ("ms", 10.0, None, Reached.FLOOR),
+        ("runs/s", 5.0, 10.0, Reached.GOAL),
+        ("runs/s", 10.0, 20.0, Reached.FLOOR),
+        ("runs/s", 11.0, 20.0, Reached.NOTHING),
+        ("ms", None, None, None),
+    ],
+)
+def test_a_median_of_ten_reaches(unit: str, floor: float | None, goal: float | None, reached: Reached | None) -> None:
+    assert Row(what="it", unit=unit, values=(1.0, 10.0, 99.0), floor=floor, goal=goal).reached is reached
+
+
+def test_a_row_is_kept_whole() -> None:
+    bare = Row(what="a step", unit="ms", values=(1.0, 2.0))
+    full = Row(
+        what="a task of 100", unit="ms", values=(0.1, 0.3), limit=Limit(what="nothing", values=(0.01,)), floor=0.2, goal=0.1,
+        measure=Measure.FAN_OUT_TASK, point=Point(panel="a task", line="served", x="tasks", at=100),
+    )  # fmt: skip
+    for row in (bare, full):
+        assert Row.from_json(json.loads(json.dumps(row.as_json()))) == row
+    assert full.as_json()["reached"] == "floor"
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 5.0), (95, 10.0), (99, 10.0), (1, 1.0), (90, 9.0)])
@@ -61,36 +84,3 @@ def test_two_real_questions_answer_at_a_tiny_size(tmp_path: Path) -> None:
         assert min(row.values) > 0
         assert row.limit is not None
         assert min(row.limit.values) > 0
-
-
-def test_a_report_holds_every_value_behind_its_table(tmp_path: Path) -> None:
-    row = Row(what="a step", unit="ms", values=(1.0, 2.0), goal=1.0)
-    report = Report(TINY)
-    report.add(QUESTIONS[0], [row])
-    report.write(tmp_path / "results" / "today.json")
-    kept = json.loads((tmp_path / "results" / "today.json").read_text())
-    assert kept["questions"][0]["rows"] == [json.loads(json.dumps(row.as_json()))]
-    assert kept["machine"]["python"]
-    shown = StringIO()
-    report.print(Console(file=shown, width=160))
-    assert "1.5 ms" in shown.getvalue()
-    assert "no figure to quote" in shown.getvalue()
-
-
-def test_the_command_asks_what_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folders: list[Path] = []
-
-    def ask(effort: Effort, folder: Path) -> Iterator[Row]:
-        assert folder.is_dir()
-        folders.append(folder)
-        yield Row(what="it", unit="s", values=(1.0,) * effort.repeats)
-
-    questions = tuple(Question(name=name, asks="?", ask=ask) for name in ("one", "two"))
-    monkeypatch.setattr(command, "QUESTIONS", questions)
-    path = tmp_path / "figures.json"
-    assert command.main(["two", "--quick", "--json", str(path), "--folder", str(tmp_path)]) == 0
-    assert [question["name"] for question in json.loads(path.read_text())["questions"]] == ["two"]
-    assert [folder.parent for folder in folders] == [tmp_path]
-    assert not folders[0].exists()
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["three"])
