@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
+import msgspec
 import orjson
 
 from playhead import errors
@@ -96,7 +97,7 @@ _NAMED: Final = frozenset({"message", "hint", "code"})
 
 def recorded_to_wire(event: Recorded) -> bytes:
     """One event as JSON, without a line break."""
-    return orjson.dumps(event, default=dict)
+    return msgspec.json.encode(event, enc_hook=dict)
 
 
 def recorded_from_wire(line: bytes) -> Recorded:
@@ -106,7 +107,7 @@ def recorded_from_wire(line: bytes) -> Recorded:
 
 def page_to_wire(page: EventPage) -> bytes:
     """A page as JSON, without a line break."""
-    return orjson.dumps({"events": page.events, "cursor": page.cursor}, default=dict)
+    return msgspec.json.encode({"events": page.events, "cursor": page.cursor}, enc_hook=dict)
 
 
 def page_from_wire(data: bytes) -> EventPage:

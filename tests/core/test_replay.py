@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from playhead.core import events as ev
 from playhead.core.names import Epoch, Position, Seq, StreamName, Version
@@ -68,7 +69,7 @@ def test_a_view_shows_each_task_once_in_the_order_it_was_asked_for() -> None:
 
 def test_an_event_of_a_newer_version_stops_the_replay() -> None:
     log = recorded(STORY)
-    newer = Recorded(**{field: getattr(log[5], field) for field in Recorded.__slots__ if field != "schema"}, schema=2)
+    newer = replace(log[5], schema=2)
     with pytest.raises(UnknownEvent):
         event_of(newer)
 

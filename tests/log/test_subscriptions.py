@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import CursorRefused, OutcomeUnknown

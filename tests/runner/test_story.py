@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from playhead import LocalExecutor, ProcessExecutor, ThreadExecutor, current_run, flow, now, task
 from playhead.core.replay import replay
@@ -93,7 +93,7 @@ def test_folding_the_log_and_folding_log_and_journal_give_the_same_bytes() -> No
             rebuilt.append(event)
             continue
         record = journal.records[event.seq]
-        rebuilt.append(dataclasses.replace(event, type=record.type, schema=record.schema, data=record.data))
+        rebuilt.append(structs.replace(event, type=record.type, schema=record.schema, data=record.data))
     assert _bytes(history) == _bytes(rebuilt)
 
 

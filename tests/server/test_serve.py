@@ -7,12 +7,12 @@ import signal
 import socket
 import stat
 import threading
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from playhead.client.http import HttpServer
 from playhead.errors import UsageError

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 import pytest
+from msgspec import structs
 
 from playhead.core import events as ev
 from playhead.errors import LogUnusable
@@ -130,7 +131,9 @@ async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
 async def test_a_client_that_does_not_read_costs_a_bounded_number_of_pages() -> None:
     api = ScriptedApi()
     big = "x" * 100_000
-    await api.add(*(replace(recorded(position), data={"filler": big}) for position in range(1, 2_001)))  # 200 MB
+    await api.add(
+        *(structs.replace(recorded(position), data={"filler": big}) for position in range(1, 2_001))
+    )  # 200 MB
     async with serving(api, limits=replace(CALM, send_seconds=0.05)) as url:
         where = urlsplit(url)
         with socket.create_connection((where.hostname, where.port)) as silent:

@@ -13,7 +13,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -28,6 +28,7 @@ from eventsourcing.persistence import (
     StoredEvent,
     TrackingRecorder,
 )
+from msgspec.structs import replace
 
 from playhead.core.names import Epoch, LogId, Micros, Position, Seq, StreamName, Version
 from playhead.errors import LogError, LogUnusable, OutcomeUnknown, UsageError

@@ -8,8 +8,10 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
+
+from msgspec.structs import replace
 
 from playhead.core.names import Epoch, LogId, Position, Seq, StreamName, Version
 from playhead.errors import UsageError
