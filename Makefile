@@ -48,6 +48,7 @@ simulate: $(READY)
 	$(BIN)/pytest -m "simulation" tests/simulation --seeds $(SEEDS) --timeout 1800
 
 bench: $(READY)
+	@$(BIN)/python -m compileall -q engine adapters  # as an installed package is; PYTHONDONTWRITEBYTECODE would keep it from being so
 	$(BIN)/python -m benchmarks
 
 clean:
