@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
 
+from playhead import __version__
 from playhead.agent.base import Agent
 from playhead.agent.names import held_name
 from playhead.agent.pace import Pace
@@ -134,5 +134,5 @@ class LocalAgent:
             storages=user_side.storage_ids,
             key_ids=user_side.key_ids,
             python=f"{sys.version_info.major}.{sys.version_info.minor}",
-            version=version("playhead"),
+            version=__version__,
         )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import orjson
-from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PIPE_WIDTH: Final = 200  # of tables that no terminal bounds: wide enough that no column is cut
 
@@ -36,5 +38,7 @@ def print_json_line(value: Any) -> None:
 
 
 def _console(file: TextIO) -> Console:
+    from rich.console import Console  # what is printed for programs does without it
+
     width = None if file.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
     return Console(file=file, width=width, markup=False, highlight=False, emoji=False)

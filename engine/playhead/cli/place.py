@@ -11,15 +11,17 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from playhead.client.client import Client
 from playhead.errors import ServerUnreachable
 from playhead.home import Home
 from playhead.hosting import HomeLock, connect
 from playhead.settings import Settings
+
+if TYPE_CHECKING:
+    from playhead.client.client import Client
 
 PRIVATE: Final = 0o600
 
@@ -62,6 +64,8 @@ class Place:
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
         """A client of that server; without one, of this home's log, whoever owns it."""
+        from playhead.client.client import Client  # brings flows, of no use to a server's own place
+
         url = self.server_url()
         if url is not None:
             async with Client(url, home=self.home) as client:

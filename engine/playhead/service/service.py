@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import anyio
 
+from playhead import __version__
 from playhead.core import events as ev
 from playhead.core.decide import Cancel, Claim, Lose, Release, Report, Start
 from playhead.core.lifecycle import evolve
@@ -130,7 +129,7 @@ class Service(ServerApi):
     async def info(self) -> ServerInfo:
         position = await self._store.head()
         return ServerInfo(
-            version=_version(),
+            version=__version__,
             log_id=self._store.log_id,
             position=position,
             cursor=str(await cursor_at(self._store, position)),
@@ -288,11 +287,6 @@ class Service(ServerApi):
     async def _agent_of(self, run: str) -> str:
         """The agent that holds the run, as an actor."""
         return f"agent/{(await self._queries.state(run)).head.agent or 'unknown'}"
-
-
-@cache
-def _version() -> str:
-    return version("playhead")
 
 
 def _accepted(done: Done) -> Accepted:

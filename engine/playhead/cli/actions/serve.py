@@ -10,25 +10,24 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from rich.text import Text
 
-from playhead.agent.base import Agent
-from playhead.agent.local import LocalAgent
+from playhead import __version__
 from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json_line, stderr, stdout
 from playhead.cli.place import Place, noted, read_note, served_at
-from playhead.client.http import HttpServer
 from playhead.errors import UsageError
 from playhead.home import Home
 from playhead.hosting import HomeLock, own
 from playhead.ports.server import ServerApi
 from playhead.server.app import create_app
 from playhead.server.serve import DEFAULT_PORT, serve
+
+if TYPE_CHECKING:
+    from playhead.agent.base import Agent
 
 LOCK_SECONDS: Final = 3.0  # a command that only looks holds the home for a moment
 RETRY_SECONDS: Final = 0.05
@@ -77,6 +76,8 @@ async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None
 
 
 async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: bool) -> None:
+    from playhead.client.http import HttpServer  # brings aiohttp, of no use to a server
+
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(HttpServer(url))
@@ -89,6 +90,8 @@ async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: 
 async def _attached(
     stack: AsyncExitStack, place: Place, api: ServerApi, url: str, wanted: AgentWanted, *, stop_runners: bool
 ) -> Agent:
+    from playhead.agent.local import LocalAgent  # of no use to a server alone
+
     agent = LocalAgent(
         home=place.home.path,
         name=wanted.name,
@@ -139,8 +142,10 @@ def _announce(place: Place, url: str, agent: Agent | None, *, as_json: bool) -> 
         ("home", str(place.home.path)),
         ("agent", agent.name if agent else "none: playhead agent local"),
     ]
+    from rich.text import Text  # for people only
+
     console = stdout()
-    console.print(Text(f"Playhead {version('playhead')}", style="bold"))
+    console.print(Text(f"Playhead {__version__}", style="bold"))
     for name, value in rows:
         console.print(Text.assemble((f"  {name:<8}", "dim"), value), soft_wrap=True)
     console.print(Text("Ctrl-C ends it", style="dim"))
