@@ -219,8 +219,8 @@ def _fail_with_a_cause() -> None:
         raise ValueError("no number") from error
 
 
-def _failing(error: Exception) -> Callable[[Workforce], NoReturn]:
-    def hire(_: Workforce) -> NoReturn:
+def _failing(error: Exception) -> Callable[[Workforce, str], NoReturn]:
+    def hire(_: Workforce, __: str) -> NoReturn:
         raise error
 
     return hire

@@ -8,6 +8,7 @@ hitting a stranger that got the same process id. It lives as long as the executo
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 import select
@@ -30,10 +31,14 @@ WORKER = str(Path(__file__).with_name("worker.py"))
 
 
 def main() -> None:
-    """`nursery.py <requests fd> forkserver|spawn <sys.path ...>`"""
-    requests, method = int(sys.argv[1]), sys.argv[2]
-    sys.path[:] = sys.argv[3:]
+    """`nursery.py <requests fd> forkserver|spawn <module to have, or ''> <sys.path ...>`"""
+    requests, method, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    sys.path[:] = sys.argv[4:]
     worker = _load_worker() if method == "forkserver" else None
+    if worker is not None and module:
+        with contextlib.suppress(Exception):  # the worker whose call needs it will say why it cannot be imported
+            importlib.import_module(module)
+    gc.freeze()  # a collection in a worker would write to, and so copy, every page that it shares with its siblings
     born = Nursery(socket.socket(fileno=requests), forks=worker is not None).run()
     if born is not None and worker is not None:  # a fork comes back here, with a clean stack: it is a worker now
         calls, lifeline = born

@@ -38,6 +38,9 @@ async def open_spec(spec: ProcessExecutor) -> AsyncGenerator[OpenExecutor]:
         await executor.close()
 
 
+_OURS = __name__.partition(".")[0] + "."
+
+
 class ProcessCrew(Crew):
     def __init__(self, name: str, width: int, start_method: StartMethod) -> None:
         super().__init__(name, width)
@@ -99,7 +102,7 @@ class ProcessLane:
         if request is None:
             return
         try:
-            worker = self._living_worker()
+            worker = self._living_worker(_shared_module(call))
         except (OSError, WorkerDied) as error:
             self._let_go()
             call.fail(InfrastructureLost(f"no worker process could be started for {call.name}: {error}"))
@@ -119,11 +122,11 @@ class ProcessLane:
     def close(self) -> None:
         self._let_go()
 
-    def _living_worker(self) -> Worker:
+    def _living_worker(self, module: str) -> Worker:
         if self._worker is not None and not self._worker.lives():
             self._let_go()
         if self._worker is None:
-            self._worker = self._workforce.hire()
+            self._worker = self._workforce.hire(module)
             self._worker.wait_for_start()
         return self._worker
 
@@ -131,6 +134,13 @@ class ProcessLane:
         if self._worker is not None:
             self._worker.dismiss()
             self._worker = None
+
+
+def _shared_module(call: Call) -> str:
+    """The module of the call's function, if it is Playhead's own. A user's may start threads or open connections, and a
+    fork must not share those with its siblings: each worker imports it for itself."""
+    module: str = getattr(call.fn, "__module__", None) or ""
+    return module if module.startswith(_OURS) else ""
 
 
 def _request(call: Call) -> Frame | None:

@@ -45,14 +45,18 @@ class Workforce:
         self._nursery: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def hire(self) -> Worker:
-        """A new worker process; it may still be starting. OSError: the system does not give one."""
+    def hire(self, module: str = "") -> Worker:
+        """A new worker process; it may still be starting. OSError: the system does not give one.
+
+        The first to be hired may name a module that all will need: forked workers have it from the nursery, which imports it
+        once. It must start no thread and open nothing when it is imported.
+        """
         calls, its_calls = socket.socketpair()
         its_lifeline, lifeline = os.pipe()
         end, tell_end = os.pipe()
         number = next(self._numbers)
         try:
-            self._request(MAKE, number, [its_calls.fileno(), its_lifeline, tell_end])
+            self._request(MAKE, number, [its_calls.fileno(), its_lifeline, tell_end], module)
         finally:
             its_calls.close()
             os.close(its_lifeline)
@@ -68,7 +72,7 @@ class Workforce:
         with self._lock:
             self._end_nursery()
 
-    def _request(self, what: bytes, number: int, fds: list[int]) -> None:
+    def _request(self, what: bytes, number: int, fds: list[int], module: str = "") -> None:
         message = REQUEST.pack(what, number)
         with self._lock:
             if self._requests is not None:
@@ -79,14 +83,14 @@ class Workforce:
                 else:
                     return
             if what == MAKE:
-                socket.send_fds(self._start_nursery(), [message], fds)
+                socket.send_fds(self._start_nursery(module), [message], fds)
 
-    def _start_nursery(self) -> socket.socket:
+    def _start_nursery(self, module: str) -> socket.socket:
         requests, its_requests = socket.socketpair()
         with its_requests:
             fd = its_requests.fileno()
             path = [str(entry) for entry in sys.path]  # programs do put Path objects there
-            command = [sys.executable, "-P", _NURSERY, str(fd), self._start_method, *path]
+            command = [sys.executable, "-P", _NURSERY, str(fd), self._start_method, module, *path]
             self._nursery = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(fd,))
         self._requests = requests
         return requests

@@ -44,11 +44,12 @@ from playhead.runner import perform as pf
 from playhead.runner.binding import substitute
 from playhead.runner.calls import Call, Ending, Stage
 from playhead.runner.capture import Sink, capturing
+from playhead.runner.elsewhere import Errand, performed_of
 from playhead.runner.pump import Inbox
 from playhead.runner.upkeep import Upkeep, moment_after
 from playhead.trust.envelope import record_mac
 from playhead.trust.keys import DerivedKey
-from playhead.trust.payload import dump, size_class
+from playhead.trust.payload import size_class
 
 INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
 MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
@@ -91,7 +92,7 @@ class Launcher:
         self._cancelling = False  # and what is asked for from now on is cancelled
         self._unended = 0
         self._calls: dict[TaskKey, Call] = {}
-        self._pickled: dict[int, tuple[Task[..., Any], bytes]] = {}
+        self._errands: dict[int, tuple[Errand, bytes]] = {}  # by the identity of their task
         self._blobs = itertools.count(
             1
         )  # so that no two objects of a journal have one name, whoever answers for a call
@@ -216,10 +217,9 @@ class Launcher:
             here = self._perform_here_async if task.is_async else self._perform_here
             return executor.submit(here, call, execution, _timeout=task.timeout)
         args, kwargs = self._values(call)
-        there = pf.perform_elsewhere_async if task.is_async else pf.perform_elsewhere
-        submitted = there, self._task_bytes(task), args, kwargs, self._info(call)
+        errand, crossing = self._errand(task)
         self._record_start(call)
-        return executor.submit(*submitted, _timeout=task.timeout)
+        return executor.submit(errand.there, crossing, args, kwargs, call.key, call.attempt, _timeout=task.timeout)
 
     def _record_start(self, call: Call) -> None:
         """Once for each launch: a second one is against the lifecycle."""
@@ -240,16 +240,20 @@ class Launcher:
 
         return substitute(call.args, value_of), substitute(call.kwargs, value_of)
 
-    def _task_bytes(self, task: Task[..., Any]) -> bytes:
-        known = self._pickled.get(id(task))
+    def _errand(self, task: Task[..., Any]) -> tuple[Errand, bytes]:
+        known = self._errands.get(id(task))
         if known is None:
-            known = self._pickled[id(task)] = (task, dump(task))
-        return known[1]
+            run = self._current
+            errand = Errand(task, run.id, run.flow, run.scheduled_for, self._log_prints(task))
+            known = self._errands[id(task)] = (errand, errand.to_bytes())
+        return known
 
     def _info(self, call: Call) -> pf.CallInfo:
         current = CurrentRun(self._current.id, self._current.flow, self._current.scheduled_for, call.attempt, call.key)
-        prints = call.task.log_prints if call.task.log_prints is not None else self._means.log_prints
-        return pf.CallInfo(current, prints)
+        return pf.CallInfo(current, self._log_prints(call.task))
+
+    def _log_prints(self, task: Task[..., Any]) -> bool:
+        return task.log_prints if task.log_prints is not None else self._means.log_prints
 
     # --- in the worker's thread -------------------------------------------------------------------------------------------------
 
@@ -317,7 +321,7 @@ class Launcher:
             if self._answered(call, execution, pf.failure_of(error)):
                 self._means.upkeep.kick()
         elif not self._means.executor.shares_memory:
-            performed: pf.Performed = future.result()
+            performed = performed_of(future.result())
             if performed.lines:
                 self._means.sink(performed.lines)
             self._answered(call, execution, performed)

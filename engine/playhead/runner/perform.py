@@ -1,4 +1,4 @@
-"""Performing one call: what runs in the executor's worker, in this process or in another. Knows no journal and no run state.
+"""Performing one call, in this process; `elsewhere` does so in another. Knows no journal and no run state.
 
 A call's arguments come as values. Its result leaves as the bytes that storage will keep, and so does its failure, so that the flow
 and every other task see what reads back, live as after a resume.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextvars
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from playhead.core.events import FailureCategory
 from playhead.errors import UnloadableOutcome
 from playhead.flows.context import CurrentRun, session_var, task_var
 from playhead.flows.task import Task
-from playhead.runner.capture import collected_lines, end_line, log_prints_here
+from playhead.runner.capture import end_line, log_prints_here
 from playhead.trust.failure import dump_failure
-from playhead.trust.payload import dump, load
+from playhead.trust.payload import dump
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +56,6 @@ async def perform_async(
     finally:
         end_line()
     return _succeeded(result, info)
-
-
-def perform_elsewhere(task: bytes, args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo) -> Performed:
-    """As `perform`, in a worker process: the log lines come back with the outcome."""
-    with collected_lines() as lines:
-        performed = perform(_task_of(task), args, kwargs, info)
-    return Performed(performed.payload, performed.category, None, lines())
-
-
-async def perform_elsewhere_async(
-    task: bytes, args: tuple[Any, ...], kwargs: dict[str, Any], info: CallInfo
-) -> Performed:
-    with collected_lines() as lines:
-        performed = await perform_async(_task_of(task), args, kwargs, info)
-    return Performed(performed.payload, performed.category, None, lines())
 
 
 def failure_of(error: BaseException) -> Performed:
@@ -139,10 +123,3 @@ def _is_cancellation(error: BaseException) -> bool:
 
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-
-
-@lru_cache(maxsize=256)
-def _task_of(pickled: bytes) -> Task[..., Any]:
-    """Unpickled once for each worker, however often it is called."""
-    task: Task[..., Any] = load(pickled)
-    return task
