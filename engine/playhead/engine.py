@@ -23,7 +23,7 @@ from playhead.service import Service, ServiceSettings
 from playhead.settings import Settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 SOCKET: Final = "engine.sock"
 MAX_SOCKET_PATH: Final = 100  # bytes; Linux takes 107, macOS 103
@@ -118,7 +118,7 @@ class Engine:
         flags = {name: str(value) for name, value in given.items() if value is not None}
         return Client(self.api, home=Home.open(Settings.load(flags)))
 
-    def asgi(self) -> FastAPI:
+    def asgi(self) -> Starlette:
         """An ASGI app of the engine, to mount in another. May be made before the engine runs; until then it answers 503.
 
         A foreign server that stops waits for open event streams; each ends by itself within a minute.

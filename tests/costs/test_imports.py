@@ -51,7 +51,7 @@ PROCESSES: Final = {
         _command("--version"), SERVING | ASKING | UNPICKLING | ENGINE | {"rich", "pygments"}, most_modules=180
     ),
     "a server": Process(
-        "import playhead.cli.actions.serve", PRINTING | ASKING | UNPICKLING | {"playhead.agent"}, most_modules=540
+        "import playhead.cli.actions.serve", PRINTING | ASKING | UNPICKLING | {"fastapi", "playhead.agent"}, 450
     ),
     "a command that looks": Process("import playhead.cli.actions.look", SERVING | ASKING, most_modules=440),
     "a runner": Process("import playhead.runner.__main__", PRINTING | SERVING | ASKING | {"sqlite3"}, most_modules=370),

@@ -7,6 +7,7 @@ import errno
 import inspect
 import io
 import logging
+import re
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -78,7 +79,7 @@ async def test_openapi_describes_every_method_of_the_port_and_its_errors() -> No
         described = orjson.loads(await response.read())
     operations = [(path, operation) for path, methods in described["paths"].items() for operation in methods.values()]
     methods = {name for name, _ in inspect.getmembers(port.ServerApi, inspect.isfunction) if not name.startswith("_")}
-    named = {operation["operationId"].split("_api_")[0] for _, operation in operations}
+    named = {operation["operationId"] for _, operation in operations}
     assert {name.removesuffix("_view") for name in named} == methods | {"health"}
     assert all(path.startswith("/api/") for path, _ in operations)
     error = {"$ref": "#/components/schemas/ErrorAnswer"}
@@ -87,6 +88,12 @@ async def test_openapi_describes_every_method_of_the_port_and_its_errors() -> No
     report = described["paths"]["/api/runs/{run}/report"]["post"]
     assert report["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/ReportRequest")
     assert [(p["name"], p["in"]) for p in report["parameters"]] == [("run", "path")]
+    following = described["paths"]["/api/events"]["get"]
+    wanted = [("cursor", "query"), ("stream", "query"), ("type", "query"), ("last-event-id", "header")]
+    assert [(p["name"], p["in"]) for p in following["parameters"]] == wanted
+    assert list(following["responses"]["200"]["content"]) == ["text/event-stream"]
+    named_schemas = set(re.findall(r'"#/components/schemas/([^"]+)"', orjson.dumps(described).decode()))
+    assert named_schemas == set(described["components"]["schemas"])
 
 
 @pytest.mark.parametrize(("path", "body"), BAD_BODIES)
@@ -271,4 +278,4 @@ async def test_health_is_short() -> None:
 
 
 def test_an_app_is_made_without_a_loop() -> None:
-    assert create_app(ScriptedApi()).openapi()["info"]["title"] == "Playhead"
+    assert create_app(ScriptedApi()).state.streams.open == 0

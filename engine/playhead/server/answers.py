@@ -7,20 +7,19 @@ server must not learn data by mistake, nor hand it to a log.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from playhead import errors as e
 from playhead.wire import error_to_wire
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-Json = dict[str, Any]
 
 MAX_REPORTED_PROBLEMS: Final = (
     20  # of one request's validation: more help nobody, and a hostile body could have millions
@@ -47,7 +46,7 @@ STATUS: Final[dict[type[e.PlayheadError], int]] = {
 
 
 def answer(model: BaseModel) -> Response:
-    """The model as JSON. Written once, by pydantic's core; FastAPI's own way would check it again."""
+    """The model as JSON, written by pydantic's core."""
     return Response(to_json(model), media_type="application/json")
 
 
@@ -60,7 +59,15 @@ async def parsed(request: Request, model: type[ModelT]) -> ModelT:
     try:
         return model.model_validate_json(await request.body())
     except ValidationError as error:
-        raise BadRequest(error.errors(include_url=False, include_context=False, include_input=False)) from None
+        raise BadRequest("body", error) from None
+
+
+def parsed_query(given: Mapping[str, object], model: type[ModelT]) -> ModelT:
+    """The parameters of a request's query."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise BadRequest("query", error) from None
 
 
 class BadRequest(e.UsageError):
@@ -68,7 +75,8 @@ class BadRequest(e.UsageError):
 
     code = "bad_request"
 
-    def __init__(self, details: Sequence[ErrorDetails | Json], *, part: tuple[str, ...] = ("body",)) -> None:
+    def __init__(self, part: str, error: ValidationError) -> None:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
         problems = tuple(_problem(detail, part) for detail in details[:MAX_REPORTED_PROBLEMS])
         super().__init__(
             f"the request does not have the right shape: {'; '.join(problems)}",
@@ -77,9 +85,9 @@ class BadRequest(e.UsageError):
         self.problems = problems
 
 
-def _problem(detail: ErrorDetails | Json, part: tuple[str, ...]) -> str:
-    place = [*part, *(str(step) for step in detail["loc"])]
-    kind = str(detail["type"])
+def _problem(detail: ErrorDetails, part: str) -> str:
+    place = [part, *(str(step) for step in detail["loc"])]
+    kind = detail["type"]
     if kind == "extra_forbidden":  # its place ends with a name that the sender made up
         place[-1] = "(a field that is not declared)"
     return f"{'.'.join(place)}: {kind}"
@@ -132,12 +140,6 @@ def _is_full(error: BaseException) -> bool:
 async def on_playhead_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, e.PlayheadError)
     return refusal(error)
-
-
-async def on_bad_request(request: Request, error: Exception) -> Response:
-    """FastAPI's own finding about a query, a path or a body."""
-    assert isinstance(error, RequestValidationError)
-    return refusal(BadRequest(list(error.errors()), part=()))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

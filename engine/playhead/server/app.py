@@ -6,41 +6,42 @@ The app owns nothing of the server: whoever made the `ServerApi` opens and close
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from playhead.errors import PlayheadError
 from playhead.ports.server import ServerApi
-from playhead.server.answers import on_bad_request, on_http_error, on_playhead_error
+from playhead.server.answers import on_http_error, on_playhead_error
 from playhead.server.boundary import Boundary
+from playhead.server.openapi import described
 from playhead.server.routes import agents, events, flows, health, runners, runs
+from playhead.server.routes.lean import JSON
 from playhead.server.streams import StreamLimits, Streams
 
-# Hot ones first: routes are tried in order.
-_ROUTERS = (
-    runners.router,
-    agents.commands,
-    runs.commands,
-    flows.commands,
-    health.router,
-    events.router,
-    runs.router,
-    flows.router,
-    agents.router,
-)
+_KINDS: Final = (runners, agents, runs, flows, health, events)
+_ROUTES: Final = [route for kind in _KINDS for route in kind.routes]
 
 
-def create_app(api: ServerApi | Callable[[], ServerApi], *, limits: StreamLimits | None = None) -> FastAPI:
+def create_app(api: ServerApi | Callable[[], ServerApi], *, limits: StreamLimits | None = None) -> Starlette:
     """The app that speaks for `api`, or for what the function gives when a request comes."""
-    app = FastAPI(title="Playhead", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    hot_first = sorted(_ROUTES, key=lambda route: route.method != "POST")  # they are tried in order
+    app = Starlette(
+        routes=[*hot_first, Route("/openapi.json", _describe)],
+        middleware=[Middleware(Boundary)],
+        exception_handlers={PlayheadError: on_playhead_error, HTTPException: on_http_error},
+    )
     app.state.api = api if callable(api) else lambda: api
     app.state.streams = Streams(limits or StreamLimits())
-    app.add_middleware(Boundary)
-    app.add_exception_handler(PlayheadError, on_playhead_error)
-    app.add_exception_handler(RequestValidationError, on_bad_request)
-    app.add_exception_handler(HTTPException, on_http_error)
-    for router in _ROUTERS:
-        app.router.routes.extend(router.routes)  # flat: a router inside a router costs 20 µs a request
     return app
+
+
+async def _describe(request: Request) -> Response:
+    """This app's OpenAPI document: made when it is asked for, which no start and no runner does."""
+    return Response(to_json(described(_ROUTES, root=request.scope.get("root_path", ""))), media_type=JSON)

@@ -18,7 +18,7 @@ from typing import Final
 
 import anyio
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from playhead.errors import UsageError
 from playhead.server.streams import Streams
@@ -34,7 +34,7 @@ TICK_SECONDS: Final = 1.0  # uvicorn renews its Date header
 
 @contextlib.asynccontextmanager
 async def serve(
-    app: FastAPI,
+    app: Starlette,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     *,
@@ -57,7 +57,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def serve_on(
-    listener: socket.socket, app: FastAPI, *, grace_seconds: float = GRACE_SECONDS
+    listener: socket.socket, app: Starlette, *, grace_seconds: float = GRACE_SECONDS
 ) -> AsyncGenerator[None]:
     """As `serve`, on a socket that listens already; closes it at the end."""
     config = uvicorn.Config(

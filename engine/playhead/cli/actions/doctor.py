@@ -28,7 +28,7 @@ from playhead.ports.server import ServerApi
 from playhead.settings import Settings
 
 MAX_CLOCK_SECONDS: Final = 2.0  # of difference, before times in tables mislead
-SHOWN_PACKAGES: Final = ("playhead", "pydantic", "anyio", "aiohttp", "fastapi", "uvicorn", "cloudpickle")
+SHOWN_PACKAGES: Final = ("playhead", "pydantic", "anyio", "aiohttp", "starlette", "uvicorn", "cloudpickle")
 
 
 class Health(StrEnum):

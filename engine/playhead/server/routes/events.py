@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
 
 from playhead.ports.server import EventFilter
-from playhead.server.routes.lean import ERRORS, PREFIX, api_of
+from playhead.server.routes.lean import Query, Routes, api_of
 from playhead.server.streams import EventStream, Streams
 
 MAX_FILTERS: Final = 100  # of each kind in one request; the vocabulary has fewer types
+MAX_CURSOR: Final = 512  # letters; a cursor has about a hundred
 
-router = APIRouter(prefix=PREFIX, responses=ERRORS, tags=["events"])
+routes = Routes("events")
 
-Filters = Annotated[tuple[str, ...], Query(max_length=MAX_FILTERS)]
-CursorText = Annotated[str | None, Query(max_length=512)]
+Filters = Annotated[tuple[str, ...], Field(max_length=MAX_FILTERS)]
 
 
-@router.get("/events", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
-async def events(
-    request: Request,
-    cursor: CursorText = None,
-    stream: Filters = (),
-    type: Filters = (),  # noqa: A002 — the name of the query's parameter
-    last_event_id: Annotated[str | None, Header(max_length=512)] = None,
-) -> Response:
+class Following(Query):
+    HEADERS: ClassVar = {"last-event-id": "cursor"}  # as a browser's EventSource resumes by itself
+
+    cursor: Annotated[str | None, Field(max_length=MAX_CURSOR, description="follow from behind it")] = None
+    stream: Annotated[Filters, Field(description="only of streams that begin with one of these")] = ()
+    type: Annotated[Filters, Field(description="only of one of these types")] = ()
+
+
+@routes.get("/events", media_type=EventStream.media_type)
+async def events(request: Request, query: Following) -> Response:
     """The log as it grows, from the cursor on. A client that reconnects sends `Last-Event-ID`, which wins over `cursor`."""
-    which = EventFilter(streams=stream, types=type)
+    which = EventFilter(streams=query.stream, types=query.type)
     streams: Streams = request.app.state.streams
-    return EventStream(api_of(request).events(cursor=last_event_id or cursor, which=which), streams)
+    return EventStream(api_of(request).events(cursor=query.cursor, which=which), streams)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
 
 from playhead.ports.server import ServerInfo
 from playhead.server.answers import answer
-from playhead.server.routes.lean import ERRORS, PREFIX, LeanRoute, api_of
+from playhead.server.routes.lean import Routes, api_of
 
-router = APIRouter(prefix=PREFIX, responses=ERRORS, tags=["server"], route_class=LeanRoute)
+routes = Routes("server")
 
 
 class Health(BaseModel):
@@ -21,13 +22,13 @@ class Health(BaseModel):
     position: int
 
 
-@router.get("/info", response_model=ServerInfo)
+@routes.get("/info", ServerInfo)
 async def info(request: Request) -> Response:
     """Version, log, position and clock."""
     return answer(await api_of(request).info())
 
 
-@router.get("/health", response_model=Health)
+@routes.get("/health", Health)
 async def health(request: Request) -> Response:
     """For probes: 200, or an error with its status."""
     known = await api_of(request).info()

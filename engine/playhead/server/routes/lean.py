@@ -1,54 +1,126 @@
-"""The route that commands use: the body's bytes are parsed once, by pydantic's core, straight into the declared model.
+"""The route of a request: query, headers and body are parsed once, by pydantic's core, straight into the declared models.
 
-OpenAPI still reads the signature. FastAPI's own handler parses the body into Python first, solves dependencies, and checks the
-answer again: measured in docs/decisions/0035-lean-routes.md. An endpoint is `async def (request, [body], **path)`.
+An endpoint is `async def (request, [query], [body], **path)`, where `query` is a `Query` and `body` a model. The route keeps what
+it takes and gives as types, from which `playhead.server.openapi` describes it. Why not by FastAPI:
+docs/decisions/0079-a-server-starts-without-fastapi.md.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast, get_type_hints
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, TypeVar, get_origin, get_type_hints
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel
-from starlette.routing import request_response
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from playhead.ports.server import ServerApi
-from playhead.server.answers import ErrorAnswer, parsed
+from playhead.server.answers import parsed, parsed_query
 
 ApiSource = Callable[[], ServerApi]
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Endpoint = Callable[..., Awaitable[Response]]
+EndpointT = TypeVar("EndpointT", bound=Endpoint)
 
 PREFIX: Final = "/api"
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {"default": {"model": ErrorAnswer, "description": "an error"}}
+JSON: Final = "application/json"
 
 
-class LeanRoute(APIRoute):
-    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
-        super().__init__(path, endpoint, **settings)
-        self.app = request_response(
-            self.get_route_handler()
-        )  # Starlette's: no exit stacks for dependencies there are not
+class Query(BaseModel):
+    """What a request says beside its path and body. A parameter that is not declared is passed over.
 
-    def get_route_handler(self) -> Handler:
-        endpoint = self.endpoint
-        names = list(inspect.signature(endpoint).parameters)
-        assert set(names) <= {"request", "body", *self.param_convertors}, f"{endpoint.__name__} has other parameters"
-        if "body" not in names:
+    A field that is a tuple takes every value of its name, any other the last one. A header in `HEADERS` wins over the field that
+    is named there.
+    """
 
-            async def handle(request: Request) -> Response:
-                return cast("Response", await endpoint(request=request, **request.path_params))
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
-            return handle
-        model: type[BaseModel] = get_type_hints(endpoint)["body"]
+    HEADERS: ClassVar[Mapping[str, str]] = {}
 
-        async def handle_body(request: Request) -> Response:
-            body = await parsed(request, model)
-            return cast("Response", await endpoint(request=request, body=body, **request.path_params))
+    @classmethod
+    def read(cls, request: Request) -> dict[str, object]:
+        """The declared ones among the request's parameters, not yet parsed."""
+        given = request.query_params
+        found: dict[str, object] = {
+            name: given.getlist(name) if get_origin(field.annotation) is tuple else given[name]
+            for name, field in cls.model_fields.items()
+            if name in given
+        }
+        return found | {name: request.headers[key] for key, name in cls.HEADERS.items() if key in request.headers}
 
-        return handle_body
+
+class LeanRoute(Route):
+    """`answers` is the type of a good answer, in the form `media_type`; None: not described, or nothing where that is None, too."""
+
+    def __init__(
+        self, method: str, path: str, endpoint: Endpoint, *, tag: str, answers: Any, media_type: str | None
+    ) -> None:
+        hints = get_type_hints(endpoint)
+        self.query: type[Query] | None = hints.get("query")
+        self.body: type[BaseModel] | None = hints.get("body")
+        self.method = method
+        self.tag = tag
+        self.answers = answers
+        self.media_type = media_type
+        self.about = inspect.getdoc(endpoint) or ""
+        super().__init__(PREFIX + path, self._handler(endpoint), methods=[method], name=endpoint.__name__)
+        self.methods = {method}  # Starlette would add HEAD, which is of no use for what a program asks
+        assert set(inspect.signature(endpoint).parameters) <= {"request", "query", "body", *self.param_convertors}
+
+    @property
+    def status(self) -> HTTPStatus:
+        """That of a good answer."""
+        return HTTPStatus.NO_CONTENT if self.media_type is None else HTTPStatus.OK
+
+    def _handler(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        query, body = self.query, self.body
+
+        async def handle(request: Request) -> Response:
+            taken: dict[str, Any] = dict(request.path_params)
+            if query is not None:
+                taken["query"] = parsed_query(query.read(request), query)
+            if body is not None:
+                taken["body"] = await parsed(request, body)
+            return await endpoint(request=request, **taken)
+
+        return handle
+
+
+class Routes:
+    """The routes of one kind of thing, in the order in which they were declared."""
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+        self._routes: list[LeanRoute] = []
+
+    def __iter__(self) -> Iterator[LeanRoute]:
+        return iter(self._routes)
+
+    def post(self, path: str, answers: Any = None) -> Callable[[EndpointT], EndpointT]:
+        """Declare a command. `answers` None: its answer says nothing."""
+        return self._declare("POST", path, answers, JSON if answers is not None else None)
+
+    def get(self, path: str, answers: Any = None, *, media_type: str = JSON) -> Callable[[EndpointT], EndpointT]:
+        """Declare a question."""
+        return self._declare("GET", path, answers, media_type)
+
+    def _declare(
+        self, method: str, path: str, answers: Any, media_type: str | None
+    ) -> Callable[[EndpointT], EndpointT]:
+        def declared(endpoint: EndpointT) -> EndpointT:
+            self._routes.append(
+                LeanRoute(method, path, endpoint, tag=self._tag, answers=answers, media_type=media_type)
+            )
+            return endpoint
+
+        return declared
+
+
+def nothing() -> Response:
+    """The answer of a command that was carried out, and has nothing to say."""
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def api_of(request: Request) -> ServerApi:
