@@ -6,10 +6,12 @@ costs, for everybody. Move the import to where it is used, or say here why the p
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -67,9 +69,77 @@ def test_a_process_imports_what_it_needs(kind: str) -> None:
     assert len(loaded) <= process.most_modules
 
 
-def _loaded_by(code: str) -> set[str]:
+SERVED: Final = """
+import asyncio, os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from playhead.cli.place import Place
+from playhead.hosting import HomeLock, own
+from playhead.server.app import create_app
+from playhead.server.serve import serve
+import playhead.cli.actions.serve
+
+async def answer(home):
+    lock = HomeLock(home.lock_path)
+    assert lock.try_take()
+    async with own(home, lock) as api, serve(create_app(api), uds=home.path / "s"):
+        reader, writer = await asyncio.open_unix_connection(home.path / "s")
+        writer.write(b"GET /api/runs HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        writer.close()
+
+asyncio.run(answer(Place.of(Path(os.environ["PLAYHEAD_HOME"])).home))
+"""
+
+OPENED: Final = """
+import asyncio, os, sys
+from importlib import metadata
+
+scanned = []
+scan = metadata.entry_points
+metadata.entry_points = lambda **which: scanned.append(which["group"]) or scan(**which)
+
+from pathlib import Path
+from playhead.executors import LocalExecutor, ProcessExecutor, ThreadExecutor
+from playhead.log import Log
+from playhead.storage import open_storage
+
+async def open_all(folder):
+    open_storage(folder / "storage")
+    for url in ("memory:", f"sqlite://{folder}/log.db"):
+        async with Log.open(url):
+            pass
+    for spec in (LocalExecutor(), ThreadExecutor(), ProcessExecutor(workers=1)):
+        async with spec.open():
+            pass
+
+asyncio.run(open_all(Path(os.environ["PLAYHEAD_HOME"])))
+print(*scanned)
+"""
+
+
+def test_a_server_that_has_answered_has_imported_no_client(tmp_path: Path) -> None:
+    """What only a request brings counts, too: a late import is paid by whoever asks first."""
+    loaded = _loaded_by(SERVED, tmp_path)
+    assert "playhead.service.queries" in loaded
+    assert loaded & (ASKING | UNPICKLING | PRINTING | {"fastapi", "playhead.agent", "playhead.flows"}) == set()
+    assert len(loaded) <= 530
+
+
+def test_what_is_built_in_is_opened_without_a_scan_of_what_is_installed(tmp_path: Path) -> None:
+    """A scan reads a file of every installed package: 4 ms where there are 60, and each run would pay for it."""
+    assert {group for group in _run(OPENED, tmp_path).stdout.split() if group.startswith("playhead")} == set()
+
+
+def _loaded_by(code: str, home: Path | None = None) -> set[str]:
     """The modules that a fresh interpreter has loaded once it ran this."""
-    code = f"import sys\n{code}\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
+    done = _run(f"import sys\n{code}\nprint(*sys.modules, sep='\\n', file=sys.stderr)", home)
     return set(done.stderr.split())
+
+
+def _run(code: str, home: Path | None) -> subprocess.CompletedProcess[str]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PLAYHEAD_")}
+    env = bare | ({"PLAYHEAD_HOME": str(home)} if home is not None else {})
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)

@@ -115,7 +115,7 @@ def usable_cores() -> int:
 
 
 KINDS: Final = ("local", "thread", "process", "dask")
-_BUILT_IN: Final = {  # for a source tree that was never installed, and so has no entry points
+_BUILT_IN: Final = {  # looked up first: a scan of what is installed reads a file of every package, at every run's start
     "local": "playhead.executors.local:open_spec",
     "thread": "playhead.executors.thread:open_spec",
     "process": "playhead.executors.process:open_spec",
@@ -130,9 +130,8 @@ def _adapter() -> TypeAdapter[AnyExecutor]:
 
 @cache
 def _opener(kind: str) -> Opener:
-    """The function that opens executors of this kind. Looked up once, as entry points are read from the disk."""
-    found = next(iter(entry_points(group="playhead.executors", name=kind)), None)
-    target = found.value if found is not None else _BUILT_IN.get(kind)
+    """The function that opens executors of this kind."""
+    target = _BUILT_IN.get(kind) or next((e.value for e in entry_points(group="playhead.executors", name=kind)), None)
     if target is None:
         raise UsageError(f"no executor of kind {kind!r} is installed", hint=_how_to_install(kind))
     module, _, function = target.partition(":")

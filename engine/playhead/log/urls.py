@@ -17,6 +17,12 @@ from playhead.ports.store import StoreBackend
 
 GROUP: Final = "playhead.event_stores"
 
+# Looked up before the installed distributions: these need no scan of the metadata, and nobody else can take their schemes.
+_BUILT_IN: Final[dict[str, EntryPoint]] = {
+    "memory": EntryPoint("memory", "playhead.log.memory:open_url", GROUP),
+    "sqlite": EntryPoint("sqlite", "playhead.log.sqlite:open_url", GROUP),
+}
+
 OpenUrl = Callable[[str], Awaitable[StoreBackend]]
 
 _FACTORY = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<factory>[A-Za-z_]\w*)(\?.*)?")
@@ -28,9 +34,11 @@ async def open_backend(url: str) -> StoreBackend:
     An installed scheme goes before a module of the same name. UsageError: no such scheme or factory; LogUnusable: the
     backend is found, but its log cannot be used.
     """
-    schemes = {entry.name: entry for entry in entry_points(group=GROUP)}
-    scheme = url.partition(":")[0]
-    if ":" in url and scheme in schemes:
+    scheme, colon, _ = url.partition(":")
+    if colon and scheme in _BUILT_IN:
+        return await _open_url_of(_BUILT_IN[scheme])(url)
+    schemes = _BUILT_IN | {entry.name: entry for entry in entry_points(group=GROUP)}
+    if colon and scheme in schemes:
         return await _open_url_of(schemes[scheme])(url)
     if factory := _FACTORY.fullmatch(url):
         return await _factory(url, factory["module"], factory["factory"], schemes)(url)
