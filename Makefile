@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; both set up what they need in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types test-fast test-real test-faults simulate mutants bench clean
+.PHONY: help demo test lint types test-fast test-real test-faults simulate mutants bench bench-peers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,8 @@ help:
 	@echo "make test-real    the lane with real processes: agents, runners, servers over loopback"
 	@echo "make test-faults  the lane that kills them"
 	@echo "make simulate     many seeds of the deterministic simulation (SEEDS=$(SEEDS))"
-	@echo "make bench        what a step, a fan-out and a start cost here"
+	@echo "make bench        what a step, a fan-out and a start cost here, beside the peers that are installed"
+	@echo "make bench-peers  Prefect, DBOS and Restate, each into an environment of its own in .bench-peers"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Playhead needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
@@ -51,5 +52,8 @@ bench: $(READY)
 	@$(BIN)/python -m compileall -q engine adapters  # as an installed package is; PYTHONDONTWRITEBYTECODE would keep it from being so
 	$(BIN)/python -m benchmarks
 
+bench-peers: $(READY)
+	@$(BIN)/python -m benchmarks.peers
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
