@@ -6,6 +6,7 @@ moment meets both. It needs the standard library only, because the drivers of pe
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -112,8 +113,9 @@ class Row:
         return None if self.goal is None and self.floor is None else Reached.NOTHING
 
     def times_worse_than(self, other: float) -> float:
-        """Below 1 where ours is the better one."""
-        return other / self.median if self.is_rate else self.median / other
+        """Below 1 where this one is better; infinite beside a time that was too short to be seen."""
+        worse, better = (other, self.median) if self.is_rate else (self.median, other)
+        return worse / better if better else math.inf
 
     def _meets(self, bound: float) -> bool:
         return self.median >= bound if self.is_rate else self.median <= bound

@@ -94,7 +94,7 @@ def _beside(report: Report, row: Row) -> list[str]:
     """For each peer its figure, and how many times worse than ours it is."""
     theirs = dict(report.beside(row.measure)) if row.measure is not None else {}
     return [
-        f"{number(theirs[peer.name].median)} ({number(1 / row.times_worse_than(theirs[peer.name].median))})"
+        f"{number(theirs[peer.name].median)} ({number(theirs[peer.name].times_worse_than(row.median))})"
         if peer.name in theirs
         else ""
         for peer in report.peers

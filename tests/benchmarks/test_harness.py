@@ -34,6 +34,7 @@ def test_a_time_should_be_small_and_a_rate_large() -> None:
     rate = Row(what="runs", unit="runs/s", values=(0.5,), limit=limit)
     assert (time.median, time.ratio, time.times_worse_than(3.0)) == (6.0, 3.0, 2.0)
     assert (rate.median, rate.ratio, rate.times_worse_than(0.25)) == (0.5, 4.0, 0.5)
+    assert time.times_worse_than(0.0) == float("inf")
 
 
 @pytest.mark.parametrize(
