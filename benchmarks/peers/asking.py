@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
@@ -12,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from benchmarks.harness import Effort, Row
 from benchmarks.peers import Peer
 from benchmarks.peers.environments import python, quiet_environ
+from benchmarks.peers.workplace import end
 
 REPOSITORY: Final = Path(__file__).parent.parent.parent
 PEER_SECONDS: Final = 300.0  # for all that one peer is asked
@@ -59,28 +57,15 @@ def _ended_after(process: subprocess.Popen[str], seconds: float) -> Generator[th
     """The process ends with the block or at its time, whichever is first; the event says that it was its time."""
     late = threading.Event()
 
-    def end() -> None:
+    def end_late() -> None:
         late.set()
-        _end(process)
+        end(process, STOP_SECONDS)
 
-    timer = threading.Timer(seconds, end)
+    timer = threading.Timer(seconds, end_late)
     timer.start()
     try:
         yield late
     finally:
         timer.cancel()
         timer.join()
-        _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    try:
-        driver = psutil.Process(process.pid)
-        tree = [driver, *driver.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    process.terminate()
-    _, alive = psutil.wait_procs(tree, timeout=STOP_SECONDS)
-    for one in alive:
-        print(f"killed, as it did not end: {one.pid}", file=sys.stderr)
-        one.kill()
+        end(process, STOP_SECONDS)

@@ -16,10 +16,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -28,7 +28,8 @@ from benchmarks.harness import Effort, Measure, Row, percentile
 IDLE_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 5.0  # after its start, before it counts as idle
 ANSWER_SECONDS: Final = 60.0  # for a server to answer, and for a mark to be left
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 5.0  # for a process to end when it is asked to
+ORPHAN_SECONDS: Final = 0.5  # for what it had started to end by itself
 
 Ask = Callable[[Effort, Path], Iterator[Row]]
 
@@ -52,7 +53,23 @@ def started(command: Sequence[str | Path], env: Mapping[str, str] | None = None)
     try:
         yield psutil.Process(process.pid)
     finally:
-        _end(process)
+        end(process)
+
+
+def end(process: subprocess.Popen[Any], patience: float = STOP_SECONDS) -> None:
+    """Asks it to end; when it has, or does not, kills it and what is left of what it had started."""
+    try:
+        tree = _tree(psutil.Process(process.pid))
+    except psutil.NoSuchProcess:
+        return  # it has been waited for
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(patience)
+    _, alive = psutil.wait_procs(tree, timeout=ORPHAN_SECONDS)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
 
 
 def free_port() -> int:
@@ -164,18 +181,6 @@ def _command_seconds(command: Sequence[str | Path]) -> float:
         stderr=subprocess.DEVNULL,
     )
     return time.perf_counter() - began
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        tree = _tree(psutil.Process(process.pid))
-    except psutil.NoSuchProcess:
-        tree = []
-    process.terminate()
-    _, alive = psutil.wait_procs(tree, timeout=STOP_SECONDS)
-    for one in alive:
-        one.kill()
-    process.wait()
 
 
 def _tree(process: psutil.Process) -> list[psutil.Process]:
