@@ -1,0 +1,1 @@
+"""What things cost, counted: requests, reads, commits, hops. Never timed."""

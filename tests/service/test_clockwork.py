@@ -267,7 +267,7 @@ async def test_a_round_waits_until_the_one_before_is_seen() -> None:
     clock = VirtualClock()
     async with Log.open(MemoryBackend()) as log, ReadModels(None, log, clock) as models:
         states = Folds[RunState](log, run_step, weight=lambda _: 1, max_weight=10)
-        projector = Projector(log, models, states, observe=lambda _: None, wake=lambda: None)
+        projector = Projector(log, models, states, observe=lambda _: None, passed=lambda _: None, wake=lambda: None)
         commands = CountedCommands(log, states, lambda _: None)
         clockwork = Clockwork(models, commands, clock)
         await Flows(log, models, clock).register(flow(schedule=every(60)))

@@ -97,7 +97,14 @@ async def test_a_row_never_goes_back_to_an_older_version() -> None:
 
             async def project(events: tuple[Recorded, ...]) -> str:
                 states = Folds[RunState](world.log, run_step, weight=lambda _: 1, max_weight=10)
-                projector = Projector(world.log, models, states, observe=lambda _: None, wake=lambda: None)
+                projector = Projector(
+                    world.log,
+                    models,
+                    states,
+                    observe=lambda _: None,
+                    passed=lambda _: None,
+                    wake=lambda: None,
+                )
                 await projector.project(type(page)(events, events[-1].position))
                 return str((await models.rows("page_of_runs", **EVERY))[0]["summary"])
 

@@ -73,10 +73,17 @@ class Agents:
         return self._heard.get(agent)
 
     async def check_may_claim(self, agent: str) -> None:
-        """NotFound, or Refused with the code "draining"."""
+        """NotFound, or Refused with the code "draining". What is kept may let an agent claim, but refuses nobody."""
+        kept = self._states.kept(agent_stream(agent))
+        if kept is not None and kept.status is AgentStatus.JOINED:
+            return
         state = await self._existing(agent)
         if state.status is not AgentStatus.JOINED:
             raise Refused(f"agent {agent} is {state.status}", code="draining", hint="let it join again to claim runs")
+
+    def passed(self, recorded: Recorded) -> None:
+        """The log's news of any stream but a run's: what is kept of an agent does not outlive its next event."""
+        self._states.forget(recorded.stream, before=recorded.version)
 
     async def all(self) -> tuple[AgentView, ...]:
         runs: dict[str, list[str]] = defaultdict(list)
@@ -122,7 +129,9 @@ class Agents:
                     recorded_at=self._clock.now(),
                 )
                 try:
-                    return (await self._store.append(append)).last
+                    ack = await self._store.append(append)
+                    self._states.forget(stream, before=ack.version)
+                    return ack.last
                 except WrongVersion:
                     continue
         raise Refused(f"agent {agent} is being changed by others", code="busy", hint="ask again")

@@ -37,7 +37,9 @@ async def ask(commands: RunCommands, request: RunRequest, registered: ev.FlowReg
                 raise _other_run(request.run)
         return decide(state, ScheduleRun(scheduled=scheduled, now=now))
 
-    return await commands.settle(Request(run=request.run, append_id="scheduled", actor="client", now=now), asked)
+    return await commands.settle(
+        Request(run=request.run, append_id="scheduled", actor="client", now=now), asked, begins=True
+    )
 
 
 async def begin_embedded(commands: RunCommands, request: EmbeddedRunRequest, now: Micros) -> Done:
@@ -67,7 +69,9 @@ async def begin_embedded(commands: RunCommands, request: EmbeddedRunRequest, now
         assert state is not None
         return Decision(events, state)
 
-    return await commands.settle(Request(run=scheduled.run, append_id="begun", actor="client", now=now), begun)
+    return await commands.settle(
+        Request(run=scheduled.run, append_id="begun", actor="client", now=now), begun, begins=True
+    )
 
 
 def _other_run(run: str) -> Refused:

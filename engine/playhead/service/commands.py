@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from playhead.core import events as ev
-from playhead.core.decide import Command, Decision, Report, check_grant, decide, is_repeat
+from playhead.core.decide import Command, Decision, Report, ScheduleRun, check_grant, decide, is_repeat
 from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version, run_stream
 from playhead.core.replay import to_append
 from playhead.core.state import RunState
@@ -58,7 +58,8 @@ class RunCommands:
     async def carry_out(self, run: str, command: Command, *, append_id: str, actor: str) -> Done:
         """Decide and append. Raises what `decide` raises, NotFound, and the log's errors."""
         request = Request(run=run, append_id=append_id, actor=actor, now=command.now)
-        return await self.settle(request, lambda state: decide(state, command))
+        begins = isinstance(command, ScheduleRun)
+        return await self.settle(request, lambda state: decide(state, command), begins=begins)
 
     async def report(self, run: str, command: Report) -> Done:
         """A runner's batch. One that came before gets its first answer; AppendMismatch if it now says something else."""
@@ -91,11 +92,16 @@ class RunCommands:
             raise EpochOver(f"epoch {epoch} of run {run} is over: the run is {state.status}")
         return state
 
-    async def settle(self, request: Request, decide: Decide) -> Done:
-        """Append what `decide` makes of the run's newest state; an empty decision is answered from the log as it is."""
+    async def settle(self, request: Request, decide: Decide, *, begins: bool = False) -> Done:
+        """Append what `decide` makes of the run's newest state; an empty decision is answered from the log as it is.
+
+        `begins`: the request brings its run into being, so that a run of which nothing is kept is taken for new without a look
+        into the log. Where it is not, the append says so, and is decided again.
+        """
         stream = run_stream(request.run)
         async with self._locks.hold(stream):
-            return await self._settle(request, stream, await self._states.known(stream), decide)
+            state = self._states.kept(stream) if begins else await self._states.known(stream)
+            return await self._settle(request, stream, state, decide)
 
     async def _settle(self, request: Request, stream: StreamName, state: RunState | None, decide: Decide) -> Done:
         for _ in range(MAX_DECISIONS):

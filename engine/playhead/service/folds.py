@@ -40,6 +40,10 @@ class Folds(Generic[S]):
         self._kept: OrderedDict[StreamName, S] = OrderedDict()
         self._total = 0
 
+    def kept(self, stream: StreamName) -> S | None:
+        """The kept state, which may be behind the log; None says only that none is kept."""
+        return self._kept.get(stream)
+
     async def known(self, stream: StreamName) -> S | None:
         """The kept state, which may be behind the log, or else the newest; None if the stream has no event."""
         kept = self._kept.get(stream)
@@ -81,6 +85,12 @@ class Folds(Generic[S]):
         self._total += self._weight(state)
         while self._total > self._max_weight and len(self._kept) > 1:
             self._total -= self._weight(self._kept.popitem(last=False)[1])
+
+    def forget(self, stream: StreamName, *, before: Version) -> None:
+        """Keep no state that is older than this version: the next who asks reads the log."""
+        kept = self._kept.get(stream)
+        if kept is not None and kept.version < before:
+            self._total -= self._weight(self._kept.pop(stream))
 
     def __len__(self) -> int:
         return len(self._kept)

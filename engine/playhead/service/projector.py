@@ -14,7 +14,7 @@ import orjson
 from playhead.core import events as ev
 from playhead.core.names import NAMESPACE, Position, StreamName
 from playhead.core.replay import event_of
-from playhead.core.state import RunState
+from playhead.core.state import RunState, RunStatus
 from playhead.core.views import run_summary
 from playhead.log.cursor import mark_of
 from playhead.ports.store import EventStore, Page, Recorded
@@ -22,12 +22,16 @@ from playhead.service.folds import Folds
 from playhead.service.read_models import Change, ReadModels
 
 PAGE: Final = 1_000  # events read at once on the way to the head; also the size of a transaction
+GATHER_SECONDS: Final = (
+    0.05  # after a page, until the next: rows of a busy run are written once and not for each append
+)
 
 RUN_STREAMS: Final = f"{NAMESPACE}/run/"
 
 
 class Projector:
-    """`observe` is told each run's newest state; `wake` is called when a flow was registered or a run scheduled."""
+    """`observe` is told each run's newest state, `passed` every event of another stream; `wake` is called when what is due next
+    may have changed: a flow was registered, or a run waits for its time."""
 
     def __init__(
         self,
@@ -36,12 +40,14 @@ class Projector:
         states: Folds[RunState],
         *,
         observe: Callable[[RunState], None],
+        passed: Callable[[Recorded], None],
         wake: Callable[[], None],
     ) -> None:
         self._store = store
         self._models = models
         self._states = states
         self._observe = observe
+        self._passed = passed
         self._wake = wake
 
     async def catch_up(self) -> None:
@@ -59,6 +65,7 @@ class Projector:
         async with self._store.subscribe(after=self._models.position) as pages:
             async for page in pages:
                 await self.project(page)
+                await self._models.wanted(GATHER_SECONDS)
 
     async def project(self, page: Page) -> None:
         """Bring the read models to the page's end."""
@@ -69,12 +76,14 @@ class Projector:
                 runs.setdefault(recorded.stream, []).append(recorded)
             else:
                 changes.extend(_changes_of(recorded))
+                self._passed(recorded)
         seen = [await self._states.seen(stream, events) for stream, events in runs.items()]
         changes.extend(_run_change(state, events[0]) for state, events in zip(seen, runs.values(), strict=True))
         await self._models.apply(changes, page.scanned, await self._mark(page))
         for state in seen:
             self._observe(state)
-        if any(recorded.type in _WAKES for recorded in page.events):
+        waits = any(state.status is RunStatus.SCHEDULED for state in seen)
+        if waits or any(recorded.type == ev.FlowRegistered.TYPE for recorded in page.events):
             self._wake()
 
     async def _mark(self, page: Page) -> str:
@@ -126,6 +135,3 @@ def _run_change(state: RunState, first: Recorded) -> Change:
 
 def _json(event: ev.Event) -> str:
     return orjson.dumps(ev.encode(event)).decode()
-
-
-_WAKES: Final = frozenset({ev.FlowRegistered.TYPE, ev.RunScheduled.TYPE})

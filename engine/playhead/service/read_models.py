@@ -47,6 +47,8 @@ class ReadModels:
         self._thread = OneThread("playhead-views")
         self._connection: sqlite3.Connection | None = None
         self._moved = asyncio.Event()
+        self._wanted = asyncio.Event()  # set while somebody waits for a position
+        self._waiting = 0
         self.position = Position(0)
 
     async def __aenter__(self) -> Self:
@@ -93,8 +95,22 @@ class ReadModels:
 
     async def reached(self, position: int) -> None:
         """Return when the models have seen `position`, however long that takes."""
-        while self.position < position:
-            await self._moved.wait()
+        if self.position >= position:
+            return
+        self._waiting += 1
+        self._wanted.set()
+        try:
+            while self.position < position:
+                await self._moved.wait()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._wanted.clear()
+
+    async def wanted(self, seconds: float) -> None:
+        """Return when somebody waits for a position that is not reached, but after `seconds` in any case."""
+        if not self._waiting:
+            await within(self._clock, seconds, self._wanted.wait)
 
     async def _open(self) -> Position:
         """Open what there is if it fits the log; else make it anew."""

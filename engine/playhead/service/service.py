@@ -99,7 +99,12 @@ class Service(ServerApi):
         self._flows = Flows(store, self._models, self._clock)
         self._queries = Queries(store, self._models, self._states)
         self._projector = Projector(
-            store, self._models, self._states, observe=self._leases.observe, wake=self._clockwork.wake
+            store,
+            self._models,
+            self._states,
+            observe=self._leases.observe,
+            passed=self._agents.passed,
+            wake=self._clockwork.wake,
         )
         self._stack = AsyncExitStack()
 
