@@ -54,10 +54,10 @@ def answer_all(models: Iterable[BaseModel]) -> Response:
     return Response(b"[" + b",".join(to_json(model) for model in models) + b"]", media_type="application/json")
 
 
-async def parsed(request: Request, model: type[ModelT]) -> ModelT:
-    """The request's body, read once. Its depth is bounded by the parser (about 200 levels)."""
+def parsed(body: bytes, model: type[ModelT]) -> ModelT:
+    """A request's body, read once. Its depth is bounded by the parser (about 200 levels). Raises BadRequest."""
     try:
-        return model.model_validate_json(await request.body())
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise BadRequest("body", error) from None
 

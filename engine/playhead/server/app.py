@@ -23,6 +23,7 @@ from playhead.server.boundary import Boundary
 from playhead.server.openapi import described
 from playhead.server.routes import agents, events, flows, health, runners, runs
 from playhead.server.routes.lean import JSON
+from playhead.server.shortcut import ShortcutApp
 from playhead.server.streams import StreamLimits, Streams
 
 _KINDS: Final = (runners, agents, runs, flows, health, events)
@@ -31,9 +32,9 @@ _ROUTES: Final = [route for kind in _KINDS for route in kind.routes]
 
 def create_app(api: ServerApi | Callable[[], ServerApi], *, limits: StreamLimits | None = None) -> Starlette:
     """The app that speaks for `api`, or for what the function gives when a request comes."""
-    hot_first = sorted(_ROUTES, key=lambda route: route.method != "POST")  # they are tried in order
-    app = Starlette(
-        routes=[*hot_first, Route("/openapi.json", _describe)],
+    app = ShortcutApp(
+        _ROUTES,
+        routes=[*_ROUTES, Route("/openapi.json", _describe)],
         middleware=[Middleware(Boundary)],
         exception_handlers={PlayheadError: on_playhead_error, HTTPException: on_http_error},
     )

@@ -69,7 +69,7 @@ def _check_origin(scope: Scope) -> None:
     """A page of some other site, open in a browser here, must not command a server that listens on this machine only."""
     if scope["method"] in _READING:
         return
-    headers = dict(scope["headers"])
+    headers: dict[bytes, bytes] = dict(scope["headers"])
     origin = headers.get(b"origin")
     if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
         raise ServerRefused(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from playhead.ports.server import ServerApi
 from playhead.server.answers import parsed, parsed_query
@@ -65,7 +66,8 @@ class LeanRoute(Route):
         self.answers = answers
         self.media_type = media_type
         self.about = inspect.getdoc(endpoint) or ""
-        super().__init__(PREFIX + path, self._handler(endpoint), methods=[method], name=endpoint.__name__)
+        self._handle = self._handler(endpoint)
+        super().__init__(PREFIX + path, self._handle, methods=[method], name=endpoint.__name__)
         self.methods = {method}  # Starlette would add HEAD, which is of no use for what a program asks
         assert set(inspect.signature(endpoint).parameters) <= {"request", "query", "body", *self.param_convertors}
 
@@ -73,6 +75,11 @@ class LeanRoute(Route):
     def status(self) -> HTTPStatus:
         """That of a good answer."""
         return HTTPStatus.NO_CONTENT if self.media_type is None else HTTPStatus.OK
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is this route's, its parameters in the scope. Raises what the endpoint raises."""
+        response = await self._handle(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     def _handler(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         query, body = self.query, self.body
@@ -82,7 +89,8 @@ class LeanRoute(Route):
             if query is not None:
                 taken["query"] = parsed_query(query.read(request), query)
             if body is not None:
-                taken["body"] = await parsed(request, body)
+                # The boundary hands a body over in one message.
+                taken["body"] = parsed((await request.receive()).get("body", b""), body)
             return await endpoint(request=request, **taken)
 
         return handle
