@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
-from playhead.core.names import Position, StreamName, Version
+from playhead.client.http import HttpServer
+from playhead.core.names import Position, StreamName, Version, run_stream
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
-from playhead.ports.server import RunFilter
+from playhead.ports.server import EventFilter, EventPage, RunFilter
 from playhead.ports.store import Append, Outcome, Page, Recorded
+from playhead.server import streams
 from playhead.service import Service
+from playhead.service.broadcast import Listener
 from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
-from tests.service.world import ADOPTED, SUCCEEDED, World, agent, flow, run_id, submitted
+from playhead.wire import page_to_wire
+from tests.server.serving import QUICK, serving
+from tests.service.world import ADOPTED, SUCCEEDED, World, agent, flow, open_world, run_id, submitted
 
 EVERY_RUN = RunFilter()
 
@@ -122,4 +128,74 @@ async def test_a_flow_that_is_registered_and_an_agent_that_joins_cost_the_same_t
             await world.service.register_flow(flow("other"))
             await world.service.join(agent("stoat"))
         assert counts.total() <= sum(first.values())
-        assert counts["commits"] == 0
+        assert counts["commits"] == counts["views.apply"] == 0
+
+
+async def test_an_event_wakes_only_those_whom_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: Counts = Counter()
+
+    def counted(self: Listener) -> None:
+        woken["listeners"] += 1
+        wake(self)
+
+    wake = Listener.wake
+    monkeypatch.setattr(Listener, "wake", counted)
+    async with open_world() as world, AsyncExitStack() as stack:
+        claimed = await world.running(1)
+        cursor = (await world.service.info()).cursor
+        waiting: list[asyncio.Future[EventPage]] = []
+        for number in range(100):
+            which = EventFilter(streams=(run_stream(run_id(number)),))
+            pages = await stack.enter_async_context(world.service.events(cursor=cursor, which=which))
+            waiting.append(asyncio.ensure_future(anext(pages)))
+        await asyncio.sleep(0)
+        await world.report(claimed, 0, ADOPTED)
+        assert [event.type for event in (await waiting[1]).events] == ["journal.adopted"]
+        assert woken["listeners"] == 1
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_page_is_written_down_once_however_many_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[EventPage] = []
+
+    def counted(page: EventPage) -> bytes:
+        written.append(page)
+        return page_to_wire(page)
+
+    monkeypatch.setattr(streams, "page_to_wire", counted)
+    async with open_world() as world, serving(world.service) as url, HttpServer(url, patience=QUICK) as http:
+        claimed = await world.running(1)
+        cursor = (await world.service.info()).cursor
+        opened = asyncio.Semaphore(0)
+
+        async def follow() -> int:
+            async with http.events(
+                cursor=cursor, which=EventFilter(types=("task.submitted", "journal.adopted"))
+            ) as pages:
+                first = await anext(pages)
+                opened.release()
+                second = await anext(pages)
+                return len(first.events) + len(second.events)
+
+        following = [asyncio.create_task(follow()) for _ in range(20)]
+        await world.report(claimed, 0, ADOPTED)
+        for _ in following:
+            await opened.acquire()
+        written.clear()  # some may have come late, and read the first one by themselves
+        await world.report(claimed, 1, submitted("parse"))
+        assert await asyncio.gather(*following) == [2] * 20
+        assert len(written) == 1
+
+
+async def test_a_flow_is_shown_from_what_is_kept_until_it_is_registered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with counted_world(monkeypatch) as (world, counts):
+        before = await world.service.flow("census")
+        counts.clear()
+        assert await world.service.flow("census") == before
+        assert counts.total() == 0
+        again = await world.service.register_flow(flow(labels=("gpu",)))
+        assert await world.service.flow("census") == again != before
+        (listed,) = [view for view in await world.service.flows() if view.flow == "census"]
+        assert listed == again

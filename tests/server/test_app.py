@@ -278,4 +278,4 @@ async def test_health_is_short() -> None:
 
 
 def test_an_app_is_made_without_a_loop() -> None:
-    assert create_app(ScriptedApi()).state.streams.open == 0
+    assert len(create_app(ScriptedApi()).state.streams) == 0

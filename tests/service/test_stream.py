@@ -9,7 +9,7 @@ import pytest
 from playhead.errors import CursorRefused
 from playhead.log.memory import MemoryRecords
 from playhead.ports.server import EventFilter, EventPage
-from playhead.service.stream import CURSOR_EVERY
+from playhead.service.broadcast import CURSOR_EVERY
 from playhead.testing.clock import VirtualClock
 from tests.service.world import ADOPTED, World, agent, flow, open_world, run_id, submitted
 

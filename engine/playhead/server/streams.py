@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 from starlette.responses import Response
@@ -35,16 +35,44 @@ class StreamLimits:
     most: int = 1_000  # open at once: each holds a subscription and up to a page of events
 
 
-@dataclass
 class Streams:
     """The open streams of one app. `close` ends them all, and every later one at once."""
 
-    limits: StreamLimits
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-    open: int = 0
+    def __init__(self, limits: StreamLimits) -> None:
+        self.limits = limits
+        self._open: set[anyio.CancelScope] = set()
+        self._closed = False
+        self._newest: tuple[EventPage, bytes] | None = None
 
     def close(self) -> None:
-        self.closing.set()
+        self._closed = True
+        for stream in self._open:
+            stream.cancel()
+
+    def add(self, stream: anyio.CancelScope) -> None:
+        """Refused, code "too_many_streams"."""
+        if len(self._open) >= self.limits.most:
+            raise Refused(
+                f"this server carries {len(self._open)} event streams already, its limit",
+                code="too_many_streams",
+                hint="close some, or ask again later",
+            )
+        self._open.add(stream)
+        if self._closed:
+            stream.cancel()
+
+    def remove(self, stream: anyio.CancelScope) -> None:
+        self._open.discard(stream)
+
+    def message_of(self, page: EventPage) -> bytes:
+        """The page as a message. Those with one filter are given the same page one after another: it is written down once."""
+        if self._newest is None or self._newest[0] is not page:
+            message = b"id: " + page.cursor.encode() + b"\ndata: " + page_to_wire(page) + b"\n\n"
+            self._newest = page, message
+        return self._newest[1]
+
+    def __len__(self) -> int:
+        return len(self._open)
 
 
 class EventStream(Response):
@@ -59,51 +87,55 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Errors before the first byte have their status; later ones are the stream's last message."""
         streams = self._streams
-        if streams.open >= streams.limits.most:
-            full = Refused(
-                f"this server carries {streams.open} event streams already, its limit",
-                code="too_many_streams",
-                hint="close some, or ask again later",
-            )
-            return await refusal(full)(scope, receive, send)
-        streams.open += 1
+        whole = anyio.CancelScope()
         begun = False
         try:
+            streams.add(whole)
             async with self._pages as pages:
                 begun = True
-                await self._carry(pages, receive, send)
+                await self._carry(pages, whole, receive, send)
         except PlayheadError as error:
             if begun:
                 raise
             await refusal(error)(scope, receive, send)
         finally:
-            streams.open -= 1
+            streams.remove(whole)
 
-    async def _carry(self, pages: AsyncIterator[EventPage], receive: Receive, send: Send) -> None:
+    async def _carry(
+        self, pages: AsyncIterator[EventPage], whole: anyio.CancelScope, receive: Receive, send: Send
+    ) -> None:
         limits = self._streams.limits
         out = _Outlet(send, limits.send_seconds)
-        with anyio.move_on_after(limits.longest_seconds):
+        with whole, anyio.move_on_after(limits.longest_seconds):
             async with anyio.create_task_group() as parts:
                 end = parts.cancel_scope
-                out.on_stuck = end.cancel
                 parts.start_soon(_until_gone, receive, end)
-                parts.start_soon(_until_closing, self._streams.closing, end)
                 await out.begin(self.status_code, self.raw_headers)
-                parts.start_soon(_beat, out, limits.heartbeat_seconds)
-                await _pass_on(pages, out)
+                parts.start_soon(_watch, out, limits, end)
+                await self._pass_on(pages, out)
                 end.cancel()
         await out.end()
 
+    async def _pass_on(self, pages: AsyncIterator[EventPage], out: _Outlet) -> None:
+        try:
+            async for page in pages:
+                await out.write(self._streams.message_of(page))
+        except PlayheadError as error:
+            await out.write(b"event: " + EVENT_ERROR + b"\ndata: " + bytes(refusal(error).body) + b"\n\n")
+
 
 class _Outlet:
-    """Writes whole messages, one at a time. A client that takes none for too long is stuck, and gets no more."""
+    """Writes whole messages, one at a time. A client that takes none for too long is stuck, and gets no more.
+
+    `_watch` looks for that from time to time: a scope of its own for each message would cost as much as the message.
+    """
 
     def __init__(self, send: Send, patience_seconds: float) -> None:
         self._send = send
         self._patience_seconds = patience_seconds
         self._turn = asyncio.Lock()
+        self._since: float | None = None  # when the message that is under way was handed to the transport
         self._stuck = False
-        self.on_stuck: Callable[[], None] = lambda: None
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -111,12 +143,21 @@ class _Outlet:
 
     async def write(self, message: bytes) -> None:
         async with self._turn:
-            with anyio.move_on_after(self._patience_seconds) as patience:
-                await self._send({"type": "http.response.body", "body": message, "more_body": True})
-            if patience.cancelled_caught:
-                log.info("an event stream was ended: its client has not read for %g s", self._patience_seconds)
-                self._stuck = True
-                self.on_stuck()
+            self._since = anyio.current_time()
+            await self._send({"type": "http.response.body", "body": message, "more_body": True})
+            self._since = None
+
+    async def beat(self) -> None:
+        """A sign of life, unless a message is one already."""
+        if self._since is None:
+            with anyio.move_on_after(self._patience_seconds):
+                await self.write(b": beat\n\n")
+
+    def look(self) -> bool:
+        """Whether the client is stuck."""
+        if self._since is not None and anyio.current_time() - self._since >= self._patience_seconds:
+            self._stuck = True
+        return self._stuck
 
     async def end(self) -> None:
         if not self._stuck:
@@ -124,26 +165,19 @@ class _Outlet:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _pass_on(pages: AsyncIterator[EventPage], out: _Outlet) -> None:
-    try:
-        async for page in pages:
-            await out.write(b"id: " + page.cursor.encode() + b"\ndata: " + page_to_wire(page) + b"\n\n")
-    except PlayheadError as error:
-        await out.write(b"event: " + EVENT_ERROR + b"\ndata: " + bytes(refusal(error).body) + b"\n\n")
-
-
-async def _beat(out: _Outlet, every_seconds: float) -> None:
+async def _watch(out: _Outlet, limits: StreamLimits, end: anyio.CancelScope) -> None:
+    """Signs of life, and the end of a stream whose client is stuck."""
+    looks = max(1, round(limits.heartbeat_seconds / limits.send_seconds))
     while True:
-        await anyio.sleep(every_seconds)
-        await out.write(b": beat\n\n")
+        for _ in range(looks):
+            await anyio.sleep(limits.heartbeat_seconds / looks)
+            if out.look():
+                log.info("an event stream was ended: its client has not read for %g s", limits.send_seconds)
+                return end.cancel()
+        await out.beat()
 
 
 async def _until_gone(receive: Receive, end: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    end.cancel()
-
-
-async def _until_closing(closing: asyncio.Event, end: anyio.CancelScope) -> None:
-    await closing.wait()
     end.cancel()

@@ -32,6 +32,8 @@ class FlowState:
     """All registrations of a flow, the newest last."""
 
     version: Version
+    position: Position  # of the newest, in the log
+    registered_at: Micros
     registrations: tuple[ev.FlowRegistered, ...]
 
 
@@ -52,7 +54,7 @@ class Flows:
             for _ in range(_TRIES):
                 state = await self._states.fresh(stream)
                 if state is not None and state.registrations[-1] == registered:
-                    return await self._store.head()
+                    return state.position
                 append = Append(
                     stream=stream,
                     events=(to_append(registered),),
@@ -62,7 +64,9 @@ class Flows:
                     recorded_at=self._clock.now(),
                 )
                 try:
-                    return (await self._store.append(append)).last
+                    ack = await self._store.append(append)
+                    self._states.forget(stream, before=ack.version)
+                    return ack.last
                 except WrongVersion:
                     continue
         raise Refused(f"flow {registered.flow} is being registered by others", code="busy", hint="ask again")
@@ -83,10 +87,18 @@ class Flows:
         return tuple(_view(row) for row in await self._models.rows("flows", flow=None))
 
     async def one(self, flow: str) -> FlowView:
+        """The flow as it was registered last. NotFound."""
+        state = await self._states.known(flow_stream(flow))
+        if state is not None and state.registrations[-1].schedule is None:
+            return _unscheduled(flow, state)
         rows = await self._models.rows("flows", flow=flow)
         if not rows:
             raise await self._no_such_flow(flow)
         return _view(rows[0])
+
+    def passed(self, recorded: Recorded) -> None:
+        """The log's news of any stream but a run's: what is kept of a flow does not outlive its next registration."""
+        self._states.forget(recorded.stream, before=recorded.version)
 
     async def _no_such_flow(self, flow: str) -> NotFound:
         names = [str(row["flow"]) for row in await self._models.rows("flows", flow=None)]
@@ -98,7 +110,17 @@ def _step(state: FlowState | None, recorded: Recorded) -> FlowState:
     event = event_of(recorded)
     assert isinstance(event, ev.FlowRegistered), "a flow's stream holds registrations only"
     before = state.registrations if state is not None else ()
-    return FlowState(recorded.version, (*before, event))
+    return FlowState(recorded.version, recorded.position, recorded.recorded_at, (*before, event))
+
+
+def _unscheduled(flow: str, state: FlowState) -> FlowView:
+    """A view that needs no read model: only a schedule's next time depends on the runs."""
+    return FlowView(
+        flow=flow,
+        version=state.version,
+        registered_at=iso(state.registered_at) or "",
+        registered=state.registrations[-1],
+    )
 
 
 def _view(row: Row) -> FlowView:

@@ -20,6 +20,8 @@ from playhead.ports.store import EventStore, Recorded
 from playhead.service.folds import Folds
 from playhead.service.read_models import ReadModels
 
+FEW_TASKS: Final = 100  # whose view takes less than a millisecond, and no longer than a trip to another thread
+
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _NEWEST: Final = 2**62  # beyond every position
 _PAST_HEX: Final = "g"  # sorts behind every hexadecimal digit
@@ -50,6 +52,8 @@ class Queries:
 
     async def view(self, run: str, at: int | None, *, tasks: bool) -> RunView:
         state = await self.state(run, at)
+        if not tasks or sum(state.counts) <= FEW_TASKS:
+            return run_view(state, tasks=tasks)
         # A run may have very many tasks: their view is made where it keeps no other request waiting.
         return await anyio.to_thread.run_sync(lambda: run_view(state, tasks=tasks))
 

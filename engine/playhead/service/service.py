@@ -24,7 +24,6 @@ from playhead.core.replay import event_of, stamp_of
 from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
 from playhead.errors import IllegalEvent, LogError, Refused, UnknownEvent, UsageError
-from playhead.log.cursor import cursor_at
 from playhead.ports.clock import Clock
 from playhead.ports.server import (
     Accepted,
@@ -53,6 +52,7 @@ from playhead.ports.server import (
 from playhead.ports.store import EventStore, Recorded
 from playhead.service.agents import Agents
 from playhead.service.asking import ask, begin_embedded
+from playhead.service.broadcast import Broadcast
 from playhead.service.clock import SystemClock
 from playhead.service.clockwork import Clockwork
 from playhead.service.commands import Done, RunCommands, runner_events
@@ -63,7 +63,6 @@ from playhead.service.projector import Projector
 from playhead.service.queries import Queries
 from playhead.service.read_models import ReadModels
 from playhead.service.settings import ServiceSettings
-from playhead.service.stream import open_stream
 
 MAX_TASK_STATES: Final = 500_000  # task states kept in memory, of all runs together: some hundred megabytes
 RETRY_SECONDS: Final = 1.0  # between tries of background work while the log cannot be used
@@ -103,9 +102,10 @@ class Service(ServerApi):
             self._models,
             self._states,
             observe=self._leases.observe,
-            passed=self._agents.passed,
+            passed=self._passed,
             wake=self._clockwork.wake,
         )
+        self._broadcast = Broadcast(store)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -115,7 +115,9 @@ class Service(ServerApi):
             for row in await self._models.rows("active"):
                 self._leases.observe(await self._queries.state(row["run"]))
             background = await stack.enter_async_context(anyio.create_task_group())
-            for work in (self._projector.follow, self._clockwork.run, self._sweep):
+            self._broadcast.begin(self._models.position)
+            stack.callback(self._broadcast.close)
+            for work in (self._broadcast.run, self._projector.follow, self._clockwork.run, self._sweep):
                 background.start_soon(self._persist, work)
             stack.callback(background.cancel_scope.cancel)
             self._stack = stack.pop_all()
@@ -137,7 +139,7 @@ class Service(ServerApi):
             version=__version__,
             log_id=self._store.log_id,
             position=position,
-            cursor=str(await cursor_at(self._store, position)),
+            cursor=await self._broadcast.cursor_at(position),
             now=self._clock.now(),
             lease_seconds=self._settings.lease_seconds,
         )
@@ -180,7 +182,7 @@ class Service(ServerApi):
     def events(
         self, *, cursor: str | None = None, which: EventFilter | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[EventPage]]:
-        return open_stream(self._store, cursor, which or EventFilter())
+        return self._broadcast.open(cursor, which or EventFilter())
 
     # --- agents -----------------------------------------------------------------------------------------------------
 
@@ -285,6 +287,10 @@ class Service(ServerApi):
             except (LogError, Refused) as error:
                 _log.warning("%s: %s; trying again in %g s", error.code, error.message, RETRY_SECONDS)
                 await self._clock.sleep(RETRY_SECONDS)
+
+    def _passed(self, recorded: Recorded) -> None:
+        self._agents.passed(recorded)
+        self._flows.passed(recorded)
 
     async def _reached(self, position: int) -> None:
         await self._models.wait_for(position, self._settings.behind_seconds)
