@@ -305,8 +305,7 @@ async def test_a_flow_says_when_it_is_due_next() -> None:
     async with open_world(clock=at("2026-06-01T05:00"), settings=NO_SWEEP) as world:
         view = await world.service.register_flow(flow(schedule=cron("0 6 * * *")))
         assert view.next_due == "2026-06-01T04:00:00.000000Z"
-        await world.clock.advance(HOUR)
-        await world.until("run.ready")
+        await pass_time_until_due(world, 1)
         await world.seen()
         assert (await world.service.flow("census")).next_due == "2026-06-02T04:00:00.000000Z"
 
