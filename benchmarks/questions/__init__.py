@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.harness import Question
-from benchmarks.questions import chain, fan_out, footprint, log, many_runs, processes, start
+from benchmarks.questions import active, chain, fan_out, footprint, log, many_runs, processes, start, subscribers
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     chain.QUESTION,
@@ -14,5 +14,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     start.QUESTION,
     many_runs.QUESTION,
     log.QUESTION,
+    active.QUESTION,
+    subscribers.QUESTION,
     footprint.QUESTION,
 )

@@ -16,6 +16,7 @@ import psutil
 
 from benchmarks import limits
 from benchmarks.harness import Effort, Limit, Measure, Question, Row, in_turns
+from benchmarks.machine import cpu_seconds
 from benchmarks.stage import open_home, served
 
 IDLE_SECONDS: Final = 30.0
@@ -105,15 +106,7 @@ def _tree(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    return sum(map(_cpu_seconds_of_one, _tree(process)))
-
-
-def _cpu_seconds_of_one(process: psutil.Process) -> float:
-    """What all its threads have used, ended ones included. Linux has a clock for that, to the nanosecond; others count ticks."""
-    if sys.platform == "linux":
-        return time.clock_gettime((~process.pid << 3) | 2)  # as clock_getcpuclockid(3) makes it
-    times = process.cpu_times()
-    return times.user + times.system
+    return sum(map(cpu_seconds, _tree(process)))
 
 
 def _python(values: tuple[float, ...]) -> Limit:
