@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from playhead.client.patience import Patience
 from playhead.errors import PlayheadError, ServerError, ServerRefused, ServerUnreachable, UsageError
@@ -34,7 +35,9 @@ class Transport:
     def __init__(self, url: str, patience: Patience) -> None:
         self.url = url
         self.patience = patience
-        self._base, self._socket = _address(url)
+        base, self._socket = _address(url)
+        self._root = f"{URL(base)}/api"  # quoted once, here: to have it done for each request took a fifth of its time
+        self._limits = aiohttp.ClientTimeout(total=patience.request_seconds, sock_connect=patience.connect_seconds)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -67,9 +70,8 @@ class Transport:
             await asyncio.sleep(self.patience.delay(failures))
 
     async def _ask_once(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
-        limits = aiohttp.ClientTimeout(total=self.patience.request_seconds, sock_connect=self.patience.connect_seconds)
         try:
-            async with self._request(method, path, query, body, limits) as response:
+            async with self._request(method, path, query, body, self._limits) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise self._unreachable(error) from error
@@ -98,7 +100,7 @@ class Transport:
             raise UsageError("this connection to a server is not open", hint="use it inside `async with`")
         return self._session.request(
             method,
-            f"{self._base}/api{path}",
+            URL(self._root + path, encoded=True),
             params=query or None,
             data=_payload(body),
             headers=_JSON if body else None,
