@@ -12,36 +12,33 @@ from rich.text import Text
 from benchmarks.harness import Reached, Row
 from benchmarks.report import Report
 
-WIDTH: Final = 180  # where no terminal bounds the table
+WIDTH: Final = 170  # what the widest table needs, with three peers
+FIGURE_WIDTH: Final = 34  # of the first column at the least: names wrap before figures do
 
 _COLOURS: Final = {"goal": "green", "floor": "yellow", "no": "red"}
-_ASKED: Final = ("figure", "ours", "range", "floor", "goal", "reached", "limit", "x limit")
-_OTHER: Final = ("figure", "median", "range", "limit", "x limit")
+_ASKED: Final = ("figure", "ours", "range", "floor", "goal", "reached", "limit")
+_OTHER: Final = ("figure", "median", "range", "limit")
+_PEERS: Final = ("peer", "median", "range")
+_IN_BRACKETS: Final = "In brackets: how many times its limit ours takes; how many times ours a peer takes."
 
 
 def console() -> Console:
+    """At least as wide as the tables: a narrow terminal breaks their lines, but loses no figure."""
     found = Console(highlight=False, markup=False)
-    return found if found.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
+    return Console(highlight=False, markup=False, width=max(WIDTH, found.width))
 
 
 def show(report: Report, console: Console) -> None:
     """First what has a floor or a goal, beside the peers; then what else was measured; then how the peers were asked."""
-    peers = [peer.name for peer in report.peers]
-    _show_table(console, [*_ASKED, *(f"{peer} (x ours)" for peer in peers)], _asked_lines(report))
-    _show_table(console, _OTHER, _other_lines(report))
-    _show_table(console, ("peer", "median", "range"), _peer_lines(report))
+    for columns, lines in _tables(report):
+        _show_table(console, columns, lines)
     for note in _notes(report):
         console.print(note, style="yellow")
 
 
 def markdown(report: Report) -> Iterator[str]:
     """The same as lines of Markdown, each table under the names of its columns."""
-    peers = [f"{peer.name} (x ours)" for peer in report.peers]
-    for columns, lines in (
-        ([*_ASKED, *peers], _asked_lines(report)),
-        (_OTHER, _other_lines(report)),
-        (("peer", "median", "range"), _peer_lines(report)),
-    ):
+    for columns, lines in _tables(report):
         yield f"| {' | '.join(columns)} |"
         yield f"|{'---|' * len(columns)}"
         for line in lines:
@@ -55,15 +52,26 @@ def markdown(report: Report) -> Iterator[str]:
 Line = str | list[str]
 
 
+def _tables(report: Report) -> Iterator[tuple[tuple[str, ...], list[Line]]]:
+    """The columns and lines of those that have any."""
+    for columns, lines in (
+        ((*_ASKED, *(peer.name for peer in report.peers)), _asked_lines(report)),
+        (_OTHER, _other_lines(report)),
+        (_PEERS, _peer_lines(report)),
+    ):
+        if found := list(lines):
+            yield columns, found
+
+
 def _asked_lines(report: Report) -> Iterator[Line]:
     for answer in report.answers:
         rows = [row for row in answer.rows if row.reached is not None]
         if rows:
-            yield f"{answer.name}: {answer.asks}"
+            yield answer.name
         for row in rows:
             yield [
                 row.what, _with_unit(row), _spread(row), _bound(row, row.floor), _bound(row, row.goal),
-                str(row.reached), *_limit(row), *_beside(report, row),
+                str(row.reached), _limit(row), *_beside(report, row),
             ]  # fmt: skip
 
 
@@ -71,9 +79,9 @@ def _other_lines(report: Report) -> Iterator[Line]:
     for answer in report.answers:
         rows = [row for row in answer.rows if row.reached is None]
         if rows:
-            yield f"{answer.name}: {answer.asks}"
+            yield answer.name
         for row in rows:
-            yield [row.what, _with_unit(row), _spread(row), *_limit(row)]
+            yield [row.what, _with_unit(row), _spread(row), _limit(row)]
 
 
 def _peer_lines(report: Report) -> Iterator[Line]:
@@ -84,6 +92,7 @@ def _peer_lines(report: Report) -> Iterator[Line]:
 
 
 def _notes(report: Report) -> Iterator[str]:
+    yield _IN_BRACKETS
     for peer, reason in report.missing.items():
         yield f"{peer}: {reason}"
     if report.effort.scale != 1.0:
@@ -101,9 +110,9 @@ def _beside(report: Report, row: Row) -> list[str]:
     ]
 
 
-def _limit(row: Row) -> tuple[str, str]:
+def _limit(row: Row) -> str:
     limit, ratio = row.limit, row.ratio
-    return ("", "") if limit is None or ratio is None else (f"{limit.what} {number(limit.median)}", f"{ratio:.1f}")
+    return "" if limit is None or ratio is None else f"{limit.what} {number(limit.median)} ({number(ratio)})"
 
 
 def _with_unit(row: Row) -> str:
@@ -126,18 +135,17 @@ def number(value: float) -> str:
 def _show_table(console: Console, columns: Iterable[str], lines: Iterable[Line]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     first, *others = columns
-    table.add_column(first, min_width=30)
+    table.add_column(first, min_width=FIGURE_WIDTH)
     for column in others:
-        table.add_column(column, justify="right", no_wrap=not column.endswith(")"))
+        table.add_column(column, justify="right", no_wrap=True)
     for line in lines:
         if isinstance(line, str):
             table.add_row(Text(line, style="bold cyan"))
         else:
             what, *cells = line
             table.add_row(f"  {what}", *(Text(cell, style=_COLOURS.get(cell, "")) for cell in cells))
-    if table.row_count:
-        console.print(table)
-        console.print()
+    console.print(table)
+    console.print()
 
 
 assert set(_COLOURS) == {str(reached) for reached in Reached}
