@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,16 @@ def test_a_full_run_is_kept_and_drawn_under_its_date(
     assert len(asked) == 4
     assert command.main(["--from", str(kept), "--markdown"]) == 0
     assert "| it | 1 s | 1 … 1 |" in capsys.readouterr().out
+
+
+def test_without_matplotlib_the_figures_are_kept_all_the_same(
+    asked: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "benchmarks.plots", None)
+    assert command.main([]) == 0
+    (kept,) = (tmp_path / "results").iterdir()
+    assert kept.suffix == ".json"
+    assert "no plot: matplotlib is not installed" in capsys.readouterr().err
 
 
 def test_part_of_the_questions_is_not_kept_unless_asked(asked: list[Path], tmp_path: Path) -> None:
