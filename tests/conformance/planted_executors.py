@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from playhead.errors import InfrastructureLost, TaskTimedOut, UnloadableOutcome
 from playhead.executors.calls import Call
-from playhead.executors.process import ProcessCrew
+from playhead.executors.process import ProcessPool
 from playhead.executors.thread import ThreadCrew
 from playhead.executors.workforce import Workforce
 from playhead.ports.executor import ExecutorFuture, OpenExecutor
@@ -52,11 +52,11 @@ class Threads(ThreadCrew):
         super().__init__("planted", width)
 
 
-class Processes(ProcessCrew):
+class Processes(ProcessPool):
     """A sound executor in processes, to plant a bug in."""
 
-    def __init__(self) -> None:
-        super().__init__("planted", 2, "forkserver")
+    def __init__(self, workforce: Workforce | None = None) -> None:
+        super().__init__("planted", 2, workforce or Workforce("forkserver"))
 
 
 class LosesKeywords(Threads):
@@ -253,37 +253,53 @@ class HidesHowAWorkerDied(Processes):
 class OneDeathHitsAll(Processes):
     """As a pool does that shares one queue between its workers: it cannot tell who died with what."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._submitted: list[Call] = []
+
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
     ) -> ExecutorFuture[Any]:
         future = super().submit(fn, *args, _timeout=_timeout, **kwargs)
+        assert isinstance(future, Call)
+        self._submitted.append(future)
         future.add_done_callback(self._spread)
         return future
 
     def _spread(self, future: Any) -> None:
         if not future.cancelled() and isinstance(future.exception(), InfrastructureLost):
-            for call in list(self._running):
-                if call.fail(InfrastructureLost("a worker died")):
+            for call in self._submitted:
+                if call.running() and call.fail(InfrastructureLost("a worker died")):
                     self.stop(call)
 
 
 class LeavesAProcess(Processes):
     """Its nursery stays, which it gives out as a worker."""
 
-    left: ClassVar[list[Workforce]] = []
+    left: ClassVar[list[_Staying]] = []
+
+    def __init__(self) -> None:
+        workforce = _Staying("forkserver")
+        self.left.append(workforce)
+        super().__init__(workforce)
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
     ) -> ExecutorFuture[Any]:
         return super().submit(os.getppid if fn is os.getpid else fn, *args, _timeout=_timeout, **kwargs)
 
-    def _last_left(self) -> None:
-        self.left.append(self._workforce)
-
     @classmethod
     def sweep(cls) -> None:
         while cls.left:
-            cls.left.pop().close()
+            cls.left.pop().really_close()
+
+
+class _Staying(Workforce):
+    def close(self) -> None:
+        """Not when it is told to."""
+
+    def really_close(self) -> None:
+        super().close()
 
 
 def _translated(future: ExecutorFuture[Any], kind: type[Exception], error: Exception) -> ExecutorFuture[Any]:

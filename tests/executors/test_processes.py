@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from playhead.errors import InfrastructureLost, UsageError
-from playhead.executors import ProcessExecutor
+from playhead.executors import ProcessExecutor, switchboard
 from playhead.executors.workforce import Workforce
 from playhead.ports.executor import OpenExecutor
 from playhead.testing.gates import Gate, wait_at
@@ -205,11 +206,94 @@ async def test_a_system_that_gives_no_process_loses_the_call_and_not_the_executo
         assert await executor.submit(max, 1, 2) == 2
 
 
+async def test_a_large_result_keeps_no_other_worker_waiting() -> None:
+    """It is unpickled beside the switchboard's thread."""
+    _stuck.clear()
+    async with ProcessExecutor(workers=2).open() as executor:
+        try:
+            large = executor.submit(SlowToUnpickle)
+            assert [await executor.submit(max, 1, number) for number in range(2, 6)] == [2, 3, 4, 5]
+            assert not large.done()
+        finally:
+            _stuck.set()
+        assert await large == LARGE_BYTES
+
+
+async def test_a_call_is_cancelled_while_its_large_argument_is_on_its_way() -> None:
+    async with ProcessExecutor(workers=1).open() as executor:
+        first = await executor.submit(os.getpid)
+        os.kill(first, signal.SIGSTOP)  # it reads nothing
+        call = executor.submit(len, bytes(50_000_000))
+        following = executor.submit(os.getpid)
+        while not any(thread.name == "playhead-process-carrier" for thread in threading.enumerate()):
+            await asyncio.sleep(0)
+        assert call.cancel()
+        assert await following != first
+
+
+async def test_a_worker_that_dies_with_half_an_answer_sent_is_replaced() -> None:
+    async with ProcessExecutor(workers=1).open() as executor:
+        with pytest.raises(InfrastructureLost, match="exit code 5 under _answer_half"):
+            await executor.submit(_answer_half)
+        assert await executor.submit(max, 1, 2) == 2
+
+
+async def test_a_large_call_that_finds_no_memory_is_lost_and_the_next_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ProcessExecutor(workers=1).open() as executor:
+        with monkeypatch.context() as patch:
+            patch.setattr(switchboard, "receive_rest", _out_of_memory)
+            with pytest.raises(InfrastructureLost, match="MemoryError"):
+                await executor.submit(bytes, 1_000_000)
+        assert await executor.submit(max, 1, 2) == 2
+
+
+async def test_a_fault_of_ours_leaves_no_call_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Gate() as gate, ProcessExecutor(workers=2).open() as executor:
+        running = executor.submit(wait_at, gate.port, "a")
+        await gate.arrivals(1)
+        monkeypatch.setattr(switchboard.Switchboard, "_hire", _out_of_memory)
+        waiting = executor.submit(max, 1, 2)
+        for call in (running, waiting):
+            with pytest.raises(InfrastructureLost, match="MemoryError"):
+                await call
+    assert _descendants() == []
+
+
 async def test_elsewhere_than_on_linux_and_macos_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = ProcessExecutor().open()
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UsageError, match="WSL"):
         await opened.__aenter__()
+
+
+LARGE_BYTES = 1_000_000
+
+_stuck = threading.Event()
+
+
+class SlowToUnpickle:
+    """Large, and unpickled only when the event says so."""
+
+    def __reduce__(self) -> tuple[Callable[[bytes], int], tuple[bytes]]:
+        return _unpickle_slowly, (bytes(LARGE_BYTES),)
+
+
+def _unpickle_slowly(data: bytes) -> int:
+    assert _stuck.wait(20)
+    return len(data)
+
+
+def _answer_half() -> NoReturn:
+    """What the worker would send, cut off by its death."""
+    (descriptor,) = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if _is_socket(fd)]
+    os.write(descriptor, b"r" + bytes(10))
+    os._exit(5)
+
+
+def _out_of_memory(*_: object) -> NoReturn:
+    raise MemoryError
 
 
 def _fail_with_a_cause() -> None:
@@ -245,4 +329,8 @@ def _workers() -> list[int]:
 
 def _sockets_of(pid: int) -> int:
     descriptors = Path(f"/proc/{pid}/fd").iterdir()
-    return sum(str(fd.readlink()).startswith("socket:") for fd in descriptors if int(fd.name) > 2)
+    return sum(_is_socket(fd) for fd in descriptors)
+
+
+def _is_socket(descriptor: Path) -> bool:
+    return int(descriptor.name) > 2 and os.path.lexists(descriptor) and str(descriptor.readlink()).startswith("socket:")

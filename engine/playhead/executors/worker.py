@@ -32,7 +32,9 @@ BAD_CALL = b"C"  # the call does not unpickle; the text says why
 BAD_RESULT = b"R"  # the result does not pickle
 BAD_RAISED = b"X"  # the exception does not pickle; the text is its traceback
 
-JOINED_BYTES = 64 * 1024  # up to here a copy costs less than another system call
+SMALL_BYTES = (
+    32 * 1024
+)  # of a frame that goes and comes in one piece: up to here a copy costs less than another system call
 
 _HEADER = struct.Struct("!cIQ")  # kind, bytes of text, bytes of body
 _MAIN = b"__main__"  # is another module in a worker
@@ -43,7 +45,7 @@ _modules_by_value: Callable[[], set[str]] = cloudpickle.list_registry_pickle_by_
 class Frame(NamedTuple):
     kind: bytes
     text: str = ""
-    body: bytes = b""
+    body: bytes | memoryview = b""
 
 
 def dumps(value: Any) -> bytes:
@@ -78,9 +80,10 @@ def serve(calls: socket.socket, lifeline: int) -> None:
 
 
 def send(peer: socket.socket, frame: Frame) -> None:
+    """Each side sends one frame and waits for the other's, so a piece that comes is never of two."""
     text = frame.text.encode(errors="replace")
     head = _HEADER.pack(frame.kind, len(text), len(frame.body)) + text
-    if len(frame.body) <= JOINED_BYTES:
+    if len(frame.body) <= SMALL_BYTES:
         peer.sendall(head + frame.body)
     else:
         peer.sendall(head)
@@ -89,26 +92,41 @@ def send(peer: socket.socket, frame: Frame) -> None:
 
 def receive(peer: socket.socket) -> Frame | None:
     """The next frame, or None if the peer has closed its end, be it within a frame."""
-    header = _receive_exactly(peer, _HEADER.size)
-    if header is None:
-        return None
-    kind, text_bytes, body_bytes = _HEADER.unpack(header)
-    text = _receive_exactly(peer, text_bytes)
-    body = _receive_exactly(peer, body_bytes)
-    if text is None or body is None:
-        return None
-    return Frame(kind, text.decode(), body)
+    first = peer.recv(SMALL_BYTES)
+    return whole(first) or receive_rest(peer, first)
 
 
-def _receive_exactly(peer: socket.socket, count: int) -> bytes | None:
-    buffer = bytearray(count)
-    view = memoryview(buffer)
-    while view:
-        received = peer.recv_into(view)
+def whole(first: bytes) -> Frame | None:
+    """The frame of which this is the first piece, if it is all of it."""
+    if len(first) < _HEADER.size:
+        return None
+    kind, text_bytes, body_bytes = _HEADER.unpack_from(first)
+    body_at = _HEADER.size + text_bytes
+    if len(first) < body_at + body_bytes:
+        return None
+    return Frame(kind, first[_HEADER.size : body_at].decode(), first[body_at:])
+
+
+def receive_rest(peer: socket.socket, first: bytes) -> Frame | None:
+    """The frame that begins with this piece; None if the peer has closed its end, and so always where the piece is empty."""
+    if not first:
+        return None
+    while len(first) < _HEADER.size:
+        more = peer.recv(_HEADER.size - len(first))
+        if not more:
+            return None
+        first += more
+    kind, text_bytes, body_bytes = _HEADER.unpack_from(first)
+    data = memoryview(bytearray(text_bytes + body_bytes))  # filled in place: a large body is copied nowhere
+    came = len(first) - _HEADER.size
+    data[:came] = first[_HEADER.size :]
+    missing = data[came:]
+    while missing:
+        received = peer.recv_into(missing)
         if not received:
             return None
-        view = view[received:]
-    return bytes(buffer)
+        missing = missing[received:]
+    return Frame(kind, str(data[:text_bytes], "utf-8"), data[text_bytes:])
 
 
 def _answer(frame: Frame, loop: asyncio.Runner) -> Frame:

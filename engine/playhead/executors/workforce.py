@@ -1,38 +1,34 @@
-"""The parent's side of worker processes: starts the nursery, has workers made, and speaks with each. Knows no calls."""
+"""The parent's side of worker processes: starts the nursery, has workers made, and tells how each ended. Knows no calls."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import select
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from playhead.executors.nursery import END, KILL, MAKE, REQUEST
-from playhead.executors.worker import Frame, receive, send
 
 StartMethod = Literal["forkserver", "spawn"]
 
-START_SECONDS = 60.0  # for an interpreter and its imports on a machine that is busy; then the worker is given up
-EXIT_SECONDS = 2.0  # for a worker that was asked to end, or that closed its socket, to be gone; then it is killed
 NURSERY_EXIT_SECONDS = 10.0  # it has nothing to wait for; past this it hangs, and is killed
 
 _NURSERY = str(Path(__file__).with_name("nursery.py"))
 
 
-class WorkerDied(Exception):  # said within this package only, which makes it the public error
-    """The process is gone. `exit_code` is minus the signal if one killed it; None if nobody saw it die."""
+class Death(NamedTuple):
+    """How a process ended. `exit_code` is minus the signal if one killed it; both are None if nobody saw it die."""
 
-    def __init__(self, pid: int | None, exit_code: int | None) -> None:
-        super().__init__(
-            f"process {pid or 'unknown'} ended with exit code {'unknown' if exit_code is None else exit_code}"
-        )
-        self.pid = pid
-        self.exit_code = exit_code
+    pid: int | None
+    exit_code: int | None
+
+    def __str__(self) -> str:
+        code = "unknown" if self.exit_code is None else self.exit_code
+        return f"process {self.pid or 'unknown'} ended with exit code {code}"
 
 
 class Workforce:
@@ -109,64 +105,32 @@ class Workforce:
 
 
 class Worker:
-    """One worker process. Used by one thread; `kill` may come from any."""
+    """One worker process: `calls` is the socket to it, and `end` becomes readable when it is gone. Used by one thread; `kill` may
+    come from any."""
 
     def __init__(self, workforce: Workforce, number: int, calls: socket.socket, lifeline: int, end: int) -> None:
         self._workforce = workforce
         self._number = number
-        self._calls = calls
         self._lifeline = lifeline
-        self._end = end
-        self._poll = select.poll()
-        self._poll.register(calls, select.POLLIN)
-        self._poll.register(end, select.POLLIN)
+        self.calls = calls
+        self.end = end
         self.killed = False
-
-    def wait_for_start(self) -> None:
-        """WorkerDied: it ended, or had not started by START_SECONDS."""
-        if not self._poll.poll(START_SECONDS * 1000):
-            self.kill()
-        answer = receive(self._calls)
-        if answer is None:
-            raise self._death()
-
-    def lives(self) -> bool:
-        """Whether nothing is known against it: an idle worker that died must not be charged to the next call."""
-        return not self.killed and not self._poll.poll(0)
-
-    def ask(self, request: Frame) -> Frame:
-        """Send a call and wait for its answer, however long it takes. WorkerDied: there will be none."""
-        try:
-            send(self._calls, request)
-            ready = {fd for fd, _ in self._poll.poll()}
-            if self._calls.fileno() in ready:
-                answer = receive(self._calls)
-                if answer is not None:
-                    return answer
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it died before it had read everything
-        raise self._death()
 
     def kill(self) -> None:
         """Kill it at once."""
         self.killed = True
         self._workforce.kill(self._number)
 
-    def dismiss(self) -> None:
-        """Let it end, with what it registered for its exit, or kill it; it is gone afterwards. Call once, at the last."""
-        self._calls.close()
-        self._death()
-        os.close(self._lifeline)
-        os.close(self._end)
-
-    def _death(self) -> WorkerDied:
-        """How it ended, or will have to."""
-        gone = select.poll()
-        gone.register(self._end, select.POLLIN)
-        if not gone.poll(EXIT_SECONDS * 1000):
-            self.kill()
-        told = os.read(self._end, END.size)
+    def death(self) -> Death:
+        """How it ended; waits until it has."""
+        told = os.read(self.end, END.size)
         if len(told) < END.size:
-            return WorkerDied(None, None)
+            return Death(None, None)
         pid, exit_code = END.unpack(told)
-        return WorkerDied(pid, exit_code)
+        return Death(pid, exit_code)
+
+    def close(self) -> None:
+        """Let go of it. A process that still lives ends."""
+        self.calls.close()
+        os.close(self._lifeline)
+        os.close(self.end)
