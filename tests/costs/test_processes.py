@@ -94,13 +94,14 @@ async def test_a_task_s_call_is_small_and_its_errand_is_unpickled_once() -> None
 
 
 async def test_workers_import_of_ours_nothing_more_for_a_task() -> None:
-    """What it needs of Playhead it has from the nursery, which imported it once."""
+    """What it needs of Playhead it has from the nursery, which imported it once, and without the events."""
     async with ProcessExecutor(workers=1, start_method="forkserver").open() as executor:
         await executor.submit(performed_of, (b"", None, b""))
         before: list[str] = await executor.submit(eval, "sorted(__import__('sys').modules)")
         await executor.submit(ERRAND.there, ERRAND.to_bytes(), (1,), {}, "double", 1)
         after: list[str] = await executor.submit(eval, "sorted(__import__('sys').modules)")
     assert sample_tasks.__name__ not in before
+    assert not {"playhead.core.events", "playhead.journal", "aiohttp", "sqlite3"} & {*before, *after}
     assert [name for name in set(after) - set(before) if name.startswith(("playhead", "pydantic"))] == []
 
 

@@ -12,12 +12,19 @@ Reserved type names, so that what comes next is an addition: `run.paused`, `run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from playhead.core.kinds import CrashReason as CrashReason
+from playhead.core.kinds import FactKind as FactKind
+from playhead.core.kinds import FailureCategory as FailureCategory
+from playhead.core.kinds import LossReason as LossReason
+from playhead.core.kinds import Origin as Origin
+from playhead.core.kinds import ReleaseReason as ReleaseReason
+from playhead.core.kinds import SealedBy as SealedBy
 from playhead.core.names import FLOW_KEY, Key, Name, RunIdField
+from playhead.core.names import MAX_LABELS as MAX_LABELS
 from playhead.errors import UnknownEvent
 
 Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22}$")]  # 16 bytes, base64url: a record's MAC
@@ -37,71 +44,8 @@ Cron = Annotated[str, Field(pattern=r"^[A-Za-z0-9*/,# -]{1,128}$")]
 TimeZone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]
 
 UNSEALED: Final = "0" * 32  # in place of a seal's id: an embedded run's code is the calling program's
-MAX_LABELS: Final = 32  # a run's labels are read by people, and matched by every agent
 MAX_WIDTH: Final = 1_000_000  # calls in one map: a state and its view hold each of them
 MAX_UPSTREAM: Final = 10_000  # a call's direct upstream keys in one event; a whole map counts as one
-
-
-class Origin(StrEnum):
-    """How a run came to be."""
-
-    ASKED = "asked"
-    SCHEDULE = "schedule"
-    EMBEDDED = "embedded"
-
-
-class FailureCategory(StrEnum):
-    """Why a task or a flow failed, as far as the server may know."""
-
-    RAISED = "raised"  # an exception of its own
-    EXITED = "exited"  # sys.exit, or another BaseException
-    TIMED_OUT = "timed_out"
-    LOST = "lost"  # its infrastructure, more often than its budget allows
-    UPSTREAM = "upstream"  # something that it needs failed
-    UNLOADABLE = "unloadable"  # its result or exception cannot be pickled or read back
-    FLOW_LOAD = "flow_load"  # the sealed code does not load here
-    DIVERGED = "diverged"
-    STORAGE_LOST = "storage_lost"
-    TRUST = "trust"  # a seal, ticket or record does not carry the right signature
-
-
-class LossReason(StrEnum):
-    """How a runner was lost."""
-
-    EXITED = "exited"
-    SIGNALLED = "signalled"
-    LEASE_EXPIRED = "lease_expired"
-    DRAINED = "drained"  # its agent ended it on purpose: not the run's fault, and counted against nobody
-
-
-class ReleaseReason(StrEnum):
-    """Why a claim went back before the flow's code began."""
-
-    LAUNCH_FAILED = "launch_failed"
-    LAUNCH_TIMED_OUT = "launch_timed_out"
-    RUNNER_DIED = "runner_died"
-    STORAGE_UNREACHABLE = "storage_unreachable"
-    DRAINING = "draining"
-
-
-class CrashReason(StrEnum):
-    LOSSES = "losses"  # lost more often than the budget allows
-    RELEASES = "releases"  # handed back more often than the budget allows
-    EMBEDDING_ENDED = "embedding_ended"  # the program that ran it is gone
-
-
-class FactKind(StrEnum):
-    """What a flow asked of the world outside itself."""
-
-    NOW = "now"
-    RANDOM = "random"
-    UUID4 = "uuid4"
-
-
-class SealedBy(StrEnum):
-    MODULE = "module"
-    FILE = "file"
-    VALUE = "value"
 
 
 class Event(BaseModel):

@@ -31,6 +31,7 @@ KEY_PATTERN: Final = r"^(/|[A-Za-z0-9_.~/-]{1,512})$"
 RUN_ID_PATTERN: Final = r"^[0-9a-f]{32}$"
 FLOW_KEY: Final = TaskKey("/")  # the key of the flow's own outcome
 NAMESPACE: Final = "default"
+MAX_LABELS: Final = 32  # a run's labels are read by people, and matched by every agent
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Key = Annotated[str, Field(pattern=KEY_PATTERN)]

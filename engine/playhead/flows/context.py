@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from playhead.core.events import FactKind
 from playhead.errors import MisusedCall
 
 if TYPE_CHECKING:
+    from playhead.core.kinds import FactKind
     from playhead.flows.future import TaskFuture, TaskFutures
     from playhead.flows.task import Task
 

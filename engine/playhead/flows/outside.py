@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from playhead.core.events import FactKind
+from playhead.core.kinds import FactKind
 from playhead.core.names import check_name
 from playhead.flows.context import session_for, session_or_none
 

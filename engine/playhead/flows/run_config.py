@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from playhead.core.events import MAX_LABELS
-from playhead.core.names import Name
+from playhead.core.names import MAX_LABELS, Name
 from playhead.errors import UsageError
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from playhead.core.events import Schedule
 from playhead.errors import BadSchedule
+
+if TYPE_CHECKING:
+    from playhead.core.events import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class Cron:
     tz: str = "UTC"
 
     def to_schedule(self) -> Schedule:
+        from playhead.core.events import Schedule  # a module of tasks, imported by each worker, does without the events
+
         try:
             return Schedule(id=_id(f"cron\0{self.expression}\0{self.tz}"), cron=self.expression, tz=self.tz)
         except ValidationError:
@@ -38,6 +43,8 @@ class Every:
     anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def to_schedule(self) -> Schedule:
+        from playhead.core.events import Schedule  # as above
+
         seconds = int(self.interval.total_seconds())
         if seconds < 1 or self.interval != timedelta(seconds=seconds):
             raise BadSchedule(f"an interval of {self.interval} is not a whole number of seconds, at least one")

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from playhead.core.events import FailureCategory
+from playhead.core.kinds import FailureCategory
 from playhead.flows import (
     flow as flow,  # not used: a user's module will, and so workers have it from the process that forks them
 )

@@ -10,7 +10,7 @@ import contextvars
 from dataclasses import dataclass
 from typing import Any
 
-from playhead.core.events import FailureCategory
+from playhead.core.kinds import FailureCategory
 from playhead.errors import UnloadableOutcome
 from playhead.flows.context import CurrentRun, session_var, task_var
 from playhead.flows.task import Task
