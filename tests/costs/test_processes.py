@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 import threading
 import tracemalloc
@@ -15,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from playhead.executors import ProcessExecutor, line, switchboard, worker
+from playhead.executors.calls import Call
 from playhead.executors.crossing import request_of
 from playhead.ports.executor import OpenExecutor
 from playhead.runner.elsewhere import Errand, performed_of
@@ -38,7 +40,7 @@ async def test_all_workers_share_one_thread() -> None:
 
 
 async def test_a_small_call_is_one_frame_there_and_one_piece_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent, heard = _Counter(line.send), _Counter(switchboard.whole)
+    sent, heard = _Counter(worker.send), _Counter(worker.whole)
     monkeypatch.setattr(line, "send", sent)
     monkeypatch.setattr(switchboard, "whole", heard)
     async with ProcessExecutor(workers=1).open() as executor:
@@ -49,7 +51,7 @@ async def test_a_small_call_is_one_frame_there_and_one_piece_back(monkeypatch: p
 
 async def test_a_call_that_follows_from_another_s_end_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a run: the end of a call starts the next one, in the thread that tells of it, which sends it itself."""
-    rings = _Counter(switchboard.os.write)
+    rings = _Counter(os.write)
     ended: Future[None] = Future()
 
     def follow(executor: OpenExecutor, left: int) -> Callable[[object], None]:
@@ -63,10 +65,10 @@ async def test_a_call_that_follows_from_another_s_end_wakes_nobody(monkeypatch: 
 
     async with ProcessExecutor(workers=1).open() as executor:
         await executor.submit(int)
-        monkeypatch.setattr(switchboard.os, "write", rings)
+        monkeypatch.setattr(os, "write", rings)
         executor.submit(int).add_done_callback(follow(executor, CALLS))
         await asyncio.wrap_future(ended)
-        assert rings.count == 1
+        assert rings.count <= 1, "only the first may have found the thread asleep"
         monkeypatch.undo()
 
 
@@ -82,7 +84,7 @@ async def test_what_plain_pickle_can_send_it_does(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_task_s_call_is_small_and_its_errand_is_unpickled_once() -> None:
     data = ERRAND.to_bytes()
-    call = switchboard.Call(_Nobody(), ERRAND.there, (data, (1,), {}, "double.1", 1), {}, None)
+    call = Call(_Nobody(), ERRAND.there, (data, (1,), {}, "double.1", 1), {}, None)
     request = request_of(call)
     assert request is not None
     assert len(request.body) < 320

@@ -261,6 +261,28 @@ async def test_a_fault_of_ours_leaves_no_call_without_an_end(monkeypatch: pytest
     assert _descendants() == []
 
 
+async def test_a_system_that_gives_no_second_process_leaves_the_calls_to_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ProcessExecutor(workers=2).open() as executor:
+        first = await executor.submit(os.getpid)
+        monkeypatch.setattr(Workforce, "hire", _failing(OSError("no more processes")))
+        pids = await asyncio.gather(*[executor.submit(os.getpid) for _ in range(10)])
+        assert set(pids) == {first}
+
+
+async def test_a_system_that_gives_no_thread_loses_the_large_call_and_not_the_executor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ProcessExecutor(workers=1).open() as executor:
+        await executor.submit(int)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _no_thread)
+            with pytest.raises(InfrastructureLost, match="no more threads"):
+                await executor.submit(len, bytes(LARGE_BYTES))
+        assert await executor.submit(max, 1, 2) == 2
+
+
 async def test_elsewhere_than_on_linux_and_macos_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = ProcessExecutor().open()
     monkeypatch.setattr(sys, "platform", "win32")
@@ -290,6 +312,10 @@ def _answer_half() -> NoReturn:
     (descriptor,) = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if _is_socket(fd)]
     os.write(descriptor, b"r" + bytes(10))
     os._exit(5)
+
+
+def _no_thread(_: threading.Thread) -> NoReturn:
+    raise RuntimeError("no more threads")
 
 
 def _out_of_memory(*_: object) -> NoReturn:

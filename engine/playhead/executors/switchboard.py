@@ -54,6 +54,7 @@ class Switchboard:
         self._lines: dict[int, Line] = {}  # by descriptor: two for each
         self._members: set[Line] = set()
         self._starting = 0
+        self._may_hire = True  # not again before something has changed, once the system gave no worker
         self._idle: list[Line] = []
         self._kill_at: dict[Line, float] = {}  # for those that are to come or go, in monotonic seconds
 
@@ -187,6 +188,9 @@ class Switchboard:
             return
         self._idle.pop()
         line.call = call
+        line.guarded(partial(self._ask, call=call, request=request))
+
+    def _ask(self, line: Line, call: Call, request: Frame) -> None:
         self._on_begin(call)
         if len(request.body) <= SMALL_BYTES:
             line.send(request)  # its socket is empty, as it waits for us: this does not block
@@ -195,7 +199,7 @@ class Switchboard:
 
     def _hire(self) -> None:
         """Have workers made for the calls that still wait."""
-        while len(self._members) < self._width:
+        while self._may_hire and len(self._members) < self._width:
             with self._lock:
                 if len(self._waiting) <= self._starting:
                     return
@@ -203,8 +207,9 @@ class Switchboard:
             try:
                 worker = self._workforce.hire(crossing.shared_module(call.fn))
             except Exception as error:  # noqa: BLE001 — the system's or ours: a call must not be left without an end
-                if self._members:
-                    return  # the call will come to one of these
+                if self._members:  # the call will come to one of these
+                    self._may_hire = False
+                    return
                 self._fail_first(str(error))
                 continue
             line = Line(worker)
@@ -225,10 +230,10 @@ class Switchboard:
     def _patience_ms(self) -> float | None:
         """How long to wait for news. A call that is put in from here on rings, if it finds a place."""
         with self._lock:
-            room = bool(self._idle) or len(self._members) < self._width
+            room = self._may_hire and len(self._members) < self._width
             if self._waiting and (self._idle or (room and self._starting < len(self._waiting))):
                 return 0.0
-            self._wakeful = room
+            self._wakeful = room or bool(self._idle)
         if not self._kill_at:
             return None
         return 1000 * max(0.0, min(self._kill_at.values()) - time.monotonic())
@@ -280,6 +285,7 @@ class Switchboard:
 
     def _rest(self, line: Line) -> bool:
         """The worker is free. False if it gets no more calls, as it is dead or will be."""
+        self._may_hire = True
         fit = line.death is None and not line.worker.killed
         if fit:
             self._idle.append(line)
@@ -322,6 +328,7 @@ class Switchboard:
 
     def _bury(self, line: Line, death: Death) -> None:
         self._mute(line)
+        self._may_hire = True
         self._members.discard(line)
         self._kill_at.pop(line, None)
         if line in self._idle:
@@ -353,8 +360,9 @@ class Switchboard:
                 self._ring()
 
         self._mute(line)
-        line.carrier = threading.Thread(target=carry, name=f"{self._name}-carrier", daemon=True)
-        line.carrier.start()
+        carrier = threading.Thread(target=carry, name=f"{self._name}-carrier", daemon=True)
+        carrier.start()
+        line.carrier = carrier
 
     def _receive(self, line: Line, first: bytes) -> None:
         """In the carrier: an answer, and the telling of it, which may write to a storage."""
