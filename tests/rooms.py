@@ -39,7 +39,8 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "flows": ("errors", "core", "executors", "trust"),
     "client": ("errors", "core", "ports", "wire", "trust", "journal", "home", "flows"),
     "runner": ("errors", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
-    "agent": ("errors", "background", "core", "ports", "settings", "storage", "trust", "home", "runner"),
+    "zygote": ("errors", "executors", "runner"),
+    "agent": ("errors", "background", "core", "ports", "settings", "storage", "trust", "home", "runner", "zygote"),
     # where the sides are put together
     "hosting": ("errors", "background", "ports", "log", "service", "server", "home", "client"),
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),

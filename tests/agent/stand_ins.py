@@ -29,6 +29,24 @@ def stand_in(body: str) -> Sequence[str]:
     return (sys.executable, "-I", "-S", "-c", _PREAMBLE + body)
 
 
+_ZYGOTE = """
+import sys
+from playhead.runner import __main__ as runner
+from playhead.zygote import __main__ as zygote
+def serve(order_fd):
+    exec({body!r}, {{"__name__": "stand_in"}})
+    return 0
+runner.serve = serve
+{beside}
+zygote.main()
+"""
+
+
+def zygote_stand_in(body: str, *, beside: str = "") -> Sequence[str]:
+    """The command of a zygote whose forks do as `stand_in(body)` does, and which itself first does what is `beside`."""
+    return (sys.executable, "-c", _ZYGOTE.format(body=_PREAMBLE + body, beside=beside))
+
+
 def an_order(run: str = "ab" * 16, epoch: int = 1) -> RunnerOrder:
     return RunnerOrder(
         server="http://127.0.0.1:9",

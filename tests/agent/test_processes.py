@@ -16,7 +16,8 @@ from playhead.agent import folder as folder_module
 from playhead.agent import proc
 from playhead.agent.folder import ProcessRecord, keep_within_bounds
 from playhead.agent.infrastructure import Exit, LostSight
-from playhead.agent.processes import ChildProcess, ProcessInfrastructure
+from playhead.agent.processes import ProcessInfrastructure
+from playhead.agent.runner_process import ChildProcess
 from playhead.errors import LaunchFailed
 from playhead.runner.bootstrap import RunnerOrder
 from playhead.testing.gates import Gate

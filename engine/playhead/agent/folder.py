@@ -1,6 +1,6 @@
 """A runner's folder: where a local runner works, what it printed, and which process it is. Owns the files and their bounds.
 
-    <home>/agents/<agent>/<run>-<epoch>/    process.json  stdout  stderr  (stdout.1  stderr.1)
+    <home>/agents/<agent>/<run>-<epoch>/    process.json  stdout  stderr  (stdout.1  stderr.1)  exit, from its zygote
     <home>/agents/<agent>/ended/…           the same, of the newest runners that did not end well
 
 Nothing here needs to survive a loss of power: then the runner is gone as well.
@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -30,7 +30,7 @@ MAX_ENDED: Final = 50  # folders of runners that did not end well, kept for thei
 
 _NAME = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,9})")
 _PROCESS: Final = "process.json"
-_OUTPUTS: Final = ("stdout", "stderr")
+OUTPUTS: Final = ("stdout", "stderr")
 _PRIVATE_FOLDER: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
 
@@ -66,8 +66,8 @@ class RunnerFolder:
 
     @property
     def marker(self) -> str:
-        """NAME=VALUE in the environment of the runner and of what it starts."""
-        return f"PLAYHEAD_RUNNER={self.run}-{self.epoch}"
+        """The value of PLAYHEAD_RUNNER in the environment of the runner and of what it starts."""
+        return f"{self.run}-{self.epoch}"
 
     @property
     def kept(self) -> Path:
@@ -78,9 +78,11 @@ class RunnerFolder:
         """FileExistsError: there is one already."""
         self.path.mkdir(mode=_PRIVATE_FOLDER)
 
-    def open_output(self, name: str) -> int:
-        """A descriptor that appends, so that the file may be cut while the runner writes."""
-        return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _PRIVATE_FILE)
+    def open_output(self, name: str, until: ExitStack) -> int:
+        """A descriptor that appends, so that the file may be cut while the runner writes. It is open until then."""
+        fd = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _PRIVATE_FILE)
+        until.callback(os.close, fd)
+        return fd
 
     def write_record(self, process: ProcessName) -> None:
         """After this a restarted agent finds the process."""
@@ -120,7 +122,7 @@ def runner_folders(agent_folder: Path) -> Iterator[RunnerFolder]:
 def keep_within_bounds(agent_folder: Path) -> None:
     """Cut what grew too long, and remove the oldest of what is kept."""
     for folder in runner_folders(agent_folder):
-        for name in _OUTPUTS:
+        for name in OUTPUTS:
             _cut(folder.path / name)
     ended = agent_folder / "ended"
     if ended.is_dir():

@@ -28,6 +28,7 @@ from playhead.runner.bootstrap import LogLevel
 from playhead.settings import Settings
 from playhead.storage import open_storage
 from playhead.trust.keys import KeyRing
+from playhead.zygote.handle import ZYGOTE
 
 KIND: Final = "local"
 
@@ -92,22 +93,24 @@ class LocalAgent:
             )
         opened, user_side = await to_thread.run_sync(self._open_user_side, home, storage)
         with held_name(opened.path, KIND, self._name) as place:
+            processes = ProcessInfrastructure(
+                place.folder,
+                command=self._command,
+                zygote=ZYGOTE if self._command == RUNNER else None,
+                import_paths=self._import_paths,
+                environment=self._environment,
+            )
             agent = Agent(
                 api,
                 server_url=url,
-                infrastructure=ProcessInfrastructure(
-                    place.folder,
-                    command=self._command,
-                    import_paths=self._import_paths,
-                    environment=self._environment,
-                ),
+                infrastructure=processes,
                 user_side=user_side,
                 joined=self._joined(place.name, user_side),
                 pace=self._pace,
                 stop_runners=self._stop_runners,
                 log_level=self._log_level,
             )
-            async with background() as tasks:
+            async with processes.warmed(), background() as tasks:
                 await tasks.start(agent.run)
                 yield agent
 

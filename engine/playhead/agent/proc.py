@@ -14,16 +14,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import anyio
 
+from playhead.zygote.kernel import SESSION_FIELD, start_time, stat_field
+
 _PROC: Final = Path("/proc")
 _BOOT_ID: Final = _PROC / "sys/kernel/random/boot_id"
 _PID_NAMESPACE: Final = _PROC / "self/ns/pid"
-_SESSION_FIELD: Final = 6  # of /proc/<pid>/stat, counted from 1
-_STARTED_FIELD: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,12 @@ class ProcessName:
     @classmethod
     def of(cls, pid: int) -> ProcessName:
         """The name of a process that is certainly there: our own, or a child that was not reaped."""
-        return cls(pid, _stat_field(pid, _STARTED_FIELD), _place())
+        return cls.started_at(pid, start_time(pid))
+
+    @classmethod
+    def started_at(cls, pid: int, started: int | None) -> ProcessName:
+        """The name of a process of this machine whose start time somebody knew while it was certainly there."""
+        return cls(pid, started, _place())
 
 
 class Gone:
@@ -66,7 +72,7 @@ def look(process: ProcessName) -> int | Gone | CannotTell:
     except OSError as error:
         return CannotTell(f"its pidfd cannot be opened: {error.strerror}")
     # The pidfd holds on to whoever has the pid now, so that what is read next is true for as long as it is open.
-    if _stat_field(process.pid, _STARTED_FIELD) == process.started:
+    if start_time(process.pid) == process.started:
         return pidfd
     os.close(pidfd)
     return Gone()
@@ -92,12 +98,12 @@ def signal_group(group: int, number: signal.Signals) -> None:
 
 
 def kill_session(session: int, marker: str) -> None:
-    """Kill what is left of a session whose leader is gone: its members that have `marker` in their environment.
+    """Kill what is left of a session whose leader is gone: its members that have `marker`, NAME=VALUE, in their environment.
 
     The marker tells them from a later session of the same number. Linux only; elsewhere nothing is found.
     """
     for pid in _pids():
-        if _stat_field(pid, _SESSION_FIELD) != session:
+        if stat_field(pid, SESSION_FIELD) != str(session):
             continue
         with suppress(OSError):
             pidfd = os.pidfd_open(pid)
@@ -123,23 +129,17 @@ async def _child_ended_without_pidfd(pid: int) -> None:
     await ended.wait()
 
 
-def _stat_field(pid: int, number: int) -> int | None:
-    """A numeric field of /proc/<pid>/stat; None if there is no such process, or no such file system."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    # The second field is the program's name in brackets, and may itself hold blanks and brackets.
-    return int(text.rpartition(")")[2].split()[number - 3])
-
-
 def _pids() -> Iterator[int]:
     with suppress(OSError):
         yield from (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
 
 
+@cache
 def _place() -> str | None:
-    """The boot and the pid namespace in which pids and start times mean something; None where that is not known."""
+    """The boot and the pid namespace in which pids and start times mean something; None where that is not known.
+
+    Neither changes while this process lives.
+    """
     try:
         return f"{_BOOT_ID.read_text().strip()} {os.readlink(_PID_NAMESPACE)}"  # noqa: PTH115 — no file: a kernel's text
     except OSError:

@@ -13,7 +13,8 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Final, cast
+from contextlib import suppress
+from typing import Any, Final, NoReturn, cast
 
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
@@ -54,8 +55,13 @@ def main() -> int:
         prog="python -m playhead.runner", description="Run one flow run; started by an agent."
     )
     parser.add_argument("--order-fd", type=int, required=True, help="descriptor of the pipe that holds the order")
+    return serve(parser.parse_args().order_fd)
+
+
+def serve(order_fd: int) -> int:
+    """Run what is ordered through this pipe, in this process. Gives the exit code; nothing is raised for the world's faults."""
     try:
-        order = RunnerOrder.from_pipe(parser.parse_args().order_fd)
+        order = RunnerOrder.from_pipe(order_fd)
     except UsageError as error:
         print(f"playhead.runner: {error}", file=sys.stderr)  # noqa: T201
         return BAD_ORDER
@@ -172,8 +178,13 @@ def _exit_code(error: PlayheadError) -> int:
             return BROKEN
 
 
+def end(code: int) -> NoReturn:
+    """End the process. Threads whose call cannot be stopped, and a user's own, do not hold it."""
+    with suppress(OSError, ValueError):  # a full disk, or a flow that closed them
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads whose call cannot be stopped, and a user's own, must not hold the process
+    end(main())
