@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import psutil
+
 from playhead import ProcessExecutor, flow, task
 
 
@@ -13,3 +15,8 @@ def double(x: int) -> int:
 @flow(executor=ProcessExecutor(workers=2))
 async def doubles(n: int) -> int:
     return sum(await double.map(range(n)))
+
+
+def resident_bytes(data: bytes) -> int:
+    """Of this process, while it holds the data."""
+    return psutil.Process().memory_info().rss

@@ -11,7 +11,7 @@ import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 
@@ -120,6 +120,29 @@ async def test_a_large_result_is_in_memory_twice_at_most() -> None:
             tracemalloc.stop()
     assert len(result) == LARGE_BYTES
     assert peak < 2.2 * LARGE_BYTES
+
+
+def test_of_what_is_large_no_more_than_its_beginning_is_pickled_twice() -> None:
+    """Once by plain pickle, and once by cloudpickle."""
+    parts = [_Part() for _ in range(100_000)]
+    _Part.pickled = 0
+    worker.dumps(parts)
+    assert _Part.pickled < 1.2 * len(parts)
+
+
+async def test_a_worker_does_not_keep_a_large_argument_as_it_came() -> None:
+    async with ProcessExecutor(workers=1).open() as executor:
+        empty = await executor.submit(sample_tasks.resident_bytes, b"")
+        used = await executor.submit(sample_tasks.resident_bytes, bytearray(LARGE_BYTES))
+    assert used - empty < 1.5 * LARGE_BYTES
+
+
+class _Part:
+    pickled: ClassVar = 0
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        _Part.pickled += 1
+        return int, (_Part.pickled,)
 
 
 class _Counter:

@@ -42,6 +42,9 @@ _by_value: Callable[[Any], bytes] = cloudpickle.dumps  # pyright: ignore[reportU
 _modules_by_value: Callable[[], set[str]] = cloudpickle.list_registry_pickle_by_value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] — as above
 
 
+_Asked = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
 class Frame(NamedTuple):
     kind: bytes
     text: str = ""
@@ -49,14 +52,29 @@ class Frame(NamedTuple):
 
 
 def dumps(value: Any) -> bytes:
-    """By plain pickle, which is several times as quick for small values, unless something must go by value: then by cloudpickle."""
+    """By plain pickle where the value is small, since that is several times as quick there, unless something must go by value: then, and
+    where it is large, by cloudpickle."""
+    small = _Small()
     try:
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001 — any reducer may raise anything; cloudpickle tells what of it is true
+        pickle.Pickler(small, pickle.HIGHEST_PROTOCOL).dump(value)
+    except Exception:  # noqa: BLE001 — it is large, or a reducer raised, and may raise anything; cloudpickle tells what of it is true
         return _by_value(value)
+    data = small.data
     if _MAIN in data or any(module.encode() in data for module in _modules_by_value()):
         return _by_value(value)  # also where a string names such a module: it is the same value, only slower
     return data
+
+
+class _Small:
+    """What a pickler writes to. It stops at its limit: to look for names in what is large costs more than to pickle it again."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, piece: bytes, /) -> None:
+        if len(self.data) + len(piece) > SMALL_BYTES:
+            raise OverflowError
+        self.data += piece
 
 
 def main() -> None:
@@ -72,8 +90,10 @@ def serve(calls: socket.socket, lifeline: int) -> None:
     with contextlib.closing(asyncio.Runner()) as loop:  # one for all calls, made by the first that needs it
         send(calls, Frame(READY))
         while (frame := receive(calls)) is not None:
-            answer = _answer(frame, loop)
-            del frame
+            kind, asked = frame.kind, _read(frame)
+            del frame  # what is large is in memory as its call has it, and not as it came, too
+            answer = asked if isinstance(asked, Frame) else _answer(kind, asked, loop)
+            del asked
             _flush()
             send(calls, answer)
             del answer  # an idle worker keeps no result
@@ -129,14 +149,20 @@ def receive_rest(peer: socket.socket, first: bytes) -> Frame | None:
     return Frame(kind, str(data[:text_bytes], "utf-8"), data[text_bytes:])
 
 
-def _answer(frame: Frame, loop: asyncio.Runner) -> Frame:
+def _read(frame: Frame) -> _Asked | Frame:
+    """The call, or the answer that it does not unpickle."""
     try:
-        fn, args, kwargs = pickle.loads(frame.body)  # noqa: S301 — it comes from the parent, which is us
+        asked: _Asked = pickle.loads(frame.body)  # noqa: S301 — it comes from the parent, which is us
     except BaseException as error:  # noqa: BLE001 — unpickling runs foreign code, which may raise anything
         return Frame(BAD_CALL, _named(error))
+    return asked
+
+
+def _answer(kind: bytes, asked: _Asked, loop: asyncio.Runner) -> Frame:
+    fn, args, kwargs = asked
     try:
         # An empty context: a call sees the same whether it runs here or in a thread of the parent.
-        if frame.kind == COROUTINE:
+        if kind == COROUTINE:
             value = _value_of(loop.run(_caught(fn(*args, **kwargs)), context=Context()))
         else:
             value = Context().run(fn, *args, **kwargs)
