@@ -40,7 +40,9 @@ def main() -> None:
             importlib.import_module(module)
     gc.freeze()  # a collection in a worker would write to, and so copy, every page that it shares with its siblings
     born = Nursery(socket.socket(fileno=requests), forks=worker is not None).run()
-    if born is not None and worker is not None:  # a fork comes back here, with a clean stack: it is a worker now
+    if born is None:
+        os._exit(0)  # the parent waits for our end, and nothing of ours needs a tidy one
+    if worker is not None:  # a fork comes back here, with a clean stack: it is a worker now
         calls, lifeline = born
         worker.serve(socket.socket(fileno=calls), lifeline)
 
