@@ -108,7 +108,7 @@ def _draw_panel(axes: Axes, title: str, curves: list[Curve], report: Report) -> 
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(_tick))
         axis.set_minor_formatter(NullFormatter())
-    axes.legend(frameon=False, loc="best")
+    axes.legend(loc="best", framealpha=0.9, edgecolor="none")
 
 
 def _tick(value: float, _: int) -> str:
