@@ -34,8 +34,7 @@ class _Watched:
 
 
 def ask(effort: Effort, folder: Path) -> Iterator[Row]:
-    for runs in RUNS:
-        count = runs if runs == 1 else effort.of(runs)
+    for count, runs in {effort.of(runs, least=1): runs for runs in RUNS}.items():
         watched = _watch(folder / f"active-{runs}", count, SPAN_SECONDS * effort.scale)
         most = runs == max(RUNS)
         name = f"{count:,} runs active" if count > 1 else "1 run active"

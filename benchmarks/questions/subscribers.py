@@ -28,8 +28,7 @@ LIMIT_SECONDS: Final = 120.0
 
 def ask(effort: Effort, folder: Path) -> Iterator[Row]:
     with served(open_home(folder / "subscribers").path) as (url, pid):
-        for subscribers in SUBSCRIBERS:
-            count = subscribers if subscribers == 1 else effort.of(subscribers)
+        for count in dict.fromkeys(effort.of(subscribers, least=1) for subscribers in SUBSCRIBERS):
             for line, wanted in (("all want it", True), ("each waits for another run", False)):
                 told = asyncio.run(
                     asyncio.wait_for(_deliver(url, pid, count, effort.of(EVENTS), wanted=wanted), LIMIT_SECONDS)
