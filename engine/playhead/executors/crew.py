@@ -21,7 +21,7 @@ from playhead.executors.calls import Call
 from playhead.ports.executor import ExecutorFuture
 
 MAX_ABANDONED = 256  # calls left behind that still run, each in a thread of its own; at the limit no call begins
-CLOSE_SECONDS = 30.0  # for the threads to leave: far above what a worker gets to end; then they are left behind
+CLOSE_SECONDS = 30.0  # for the threads to leave: far above what an idle one needs; then they are left behind
 
 
 class Lane(Protocol):
@@ -37,7 +37,7 @@ class Lane(Protocol):
 
 
 class Crew(ABC):
-    """The part that local, thread and process executors have in common; each says what a lane is and how to stop a call."""
+    """What executors in threads are made of; each says what a lane is and how to stop a call."""
 
     def __init__(self, name: str, width: int) -> None:
         self._name = name
@@ -170,22 +170,10 @@ class Crew(ABC):
     def _leave(self) -> None:
         with self._lock:
             self._leavers.append(threading.current_thread())
-            last = self._members == 1
-            if not last:
-                self._members -= 1
-        if not last:
-            return
-        try:
-            self._last_left()
-        finally:
-            with self._lock:
-                self._members -= 1
-                self._dismiss_if_empty()
+            self._members -= 1
+            self._dismiss_if_empty()
 
     def _dismiss_if_empty(self) -> None:
         """Let `close` go on when no thread is left. The lock is held."""
         if self._closed and not self._members and not self._dismissed.done():
             self._dismissed.set_result(None)
-
-    def _last_left(self) -> None:  # noqa: B027 — most crews share nothing
-        """Let go of what the crew shares. Called in the last thread that leaves, and only if there was one."""
