@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+import playhead
 from playhead.client.http import HttpServer
 from playhead.core.names import Position, StreamName, Version, run_stream
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
-from playhead.ports.server import EventFilter, EventPage, RunFilter
+from playhead.ports.server import EventFilter, EventPage, RunFilter, ServerApi
 from playhead.ports.store import Append, Outcome, Page, Recorded
+from playhead.runner.reporter import GATHER_SECONDS
 from playhead.server import streams
 from playhead.service import Service
 from playhead.service.broadcast import Listener
 from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
 from playhead.wire import page_to_wire
+from tests.runner.bench import open_bench
 from tests.server.serving import QUICK, serving
 from tests.service.world import ADOPTED, SUCCEEDED, World, agent, flow, open_world, run_id, submitted
 
@@ -199,3 +203,43 @@ async def test_a_flow_is_shown_from_what_is_kept_until_it_is_registered_anew(mon
         assert await world.service.flow("census") == again != before
         (listed,) = [view for view in await world.service.flows() if view.flow == "census"]
         assert listed == again
+
+
+class CountedApi:
+    """Any `ServerApi`, and how often each of its methods was asked."""
+
+    def __init__(self, api: ServerApi) -> None:
+        self._api = api
+        self.asked: Counts = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked[name] += 1
+        return getattr(self._api, name)
+
+
+def test_a_runner_asks_for_its_start_and_reports_in_company() -> None:
+    """Five tasks leave seventeen records. Only time that passes may spread them over reports, and none of it is spent on purpose."""
+    with open_bench() as bench:
+        run = bench.ask(five)
+        api = CountedApi(bench.api)
+        began = time.monotonic()
+        outcome = bench.execution(bench.grant(run), cast("ServerApi", api))(five, {})
+        took = time.monotonic() - began
+        assert outcome.unwrap(run) == 5
+        assert len(bench.history(run)) == 4 + 17
+        assert api.asked["start"] == 1
+        assert api.asked["report"] <= 2 + took / GATHER_SECONDS
+        assert set(api.asked) <= {"start", "report", "heartbeat"}
+
+
+@playhead.task
+def inc(x: int) -> int:
+    return x + 1
+
+
+@playhead.flow
+def five() -> int:
+    x = 0
+    for _ in range(5):
+        x = inc(x)
+    return x

@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from playhead.client.asking import Wish, ask
+from playhead.client.ends import Ends
 from playhead.client.flow_run import FlowRun
 from playhead.client.patience import Patience
 from playhead.client.registration import register
-from playhead.core import events as ev
 from playhead.core.events import SealedBy
-from playhead.core.names import NAME_PATTERN, RunId, run_stream
+from playhead.core.names import NAME_PATTERN, RunId
 from playhead.core.state import RunStatus
 from playhead.core.views import RunSummary, RunView
 from playhead.errors import NotFound, ServerUnreachable, UsageError
@@ -34,7 +34,6 @@ R = TypeVar("R")
 
 MAX_CANDIDATES: Final = 5  # runs listed where a prefix fits several
 
-_ENDS: Final = tuple(cls.TYPE for cls in (ev.RunSucceeded, ev.RunFailed, ev.RunCancelled, ev.RunCrashed))
 _NEWEST: Final = re.compile(rf"(?P<flow>{NAME_PATTERN.strip('^$')})?@(?P<which>last|last-failed)")
 _SELECTED: Final[dict[str, tuple[RunStatus, ...]]] = {
     "last": (),
@@ -60,6 +59,7 @@ class Client:
 
             server = self._owned = HttpServer(server, patience=self._patience)
         self.api: ServerApi = server
+        self._ends = Ends(server)
 
     async def __aenter__(self) -> Self:
         if self._owned is not None:
@@ -142,12 +142,8 @@ class Client:
 
     async def wait(self, run: str) -> RunView:
         """The run once it has ended. Follows the log instead of asking again and again, also across a server's restart."""
-        cursor = (await self.api.info()).cursor  # taken before the look, so that no end falls between the two
-        view = await self.api.run(run, tasks=False)
-        if not view.state.terminal:
-            position = await self._position_of_end(run, cursor)
-            return await self._look(run, position)
-        return await self.api.run(run)
+        position = await self._ends.position(run)
+        return await self.api.run(run) if position is None else await self._look(run, position)
 
     async def flows(self) -> tuple[FlowView, ...]:
         return await self.api.flows()
@@ -207,14 +203,6 @@ class Client:
         if not found:
             raise NotFound("run", text, hint="no run fits that yet; `playhead runs` lists them")
         return found[0].run_id
-
-    async def _position_of_end(self, run: str, cursor: str) -> int:
-        which = EventFilter(streams=(run_stream(run),), types=_ENDS)
-        async with self.api.events(cursor=cursor, which=which) as pages:
-            async for page in pages:
-                for event in page.events:
-                    return event.position
-        raise AssertionError("a stream of events ended by itself")
 
     async def _look(self, run: str, position: int) -> RunView:
         """The run as it stands after `position`. Its server was there a moment ago, so its absence is waited for."""

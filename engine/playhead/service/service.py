@@ -234,7 +234,14 @@ class Service(ServerApi):
     # --- runners ----------------------------------------------------------------------------------------------------
 
     async def start(self, run: str, request: StartRequest) -> Started:
-        command = Start(**request.model_dump(), now=self._clock.now())
+        command = Start(
+            epoch=Epoch(request.epoch),
+            grant=request.grant,
+            storage=request.storage,
+            python=request.python,
+            key_scheme=request.key_scheme,
+            now=self._clock.now(),
+        )
         done = await self._commands.carry_out(
             run, command, append_id=f"start.{request.epoch}", actor=f"runner/{request.epoch}"
         )
