@@ -59,8 +59,7 @@ class Ends:
     async def _with_others(self, waiting: _Waiting) -> int | None:
         """The look comes after joining, and after the cursor is known: what the reader has passed by then is in the log."""
         if self._cursor is None:
-            cursor = (await self._api.info()).cursor
-            self._cursor = self._cursor or cursor
+            await self._begin()
         if await self._has_ended(waiting.run):
             return None
         while waiting.end is None:
@@ -70,6 +69,11 @@ class Ends:
                 waiting.news.clear()
                 await waiting.news.wait()
         return waiting.end
+
+    async def _begin(self) -> None:
+        cursor = (await self._api.info()).cursor
+        if self._cursor is None:  # others who joined meanwhile may have been quicker, and read from theirs
+            self._cursor = cursor
 
     async def _read_for_all(self, reader: _Waiting) -> None:
         """Until the reader's own run has ended. Whoever is next then reads on."""
