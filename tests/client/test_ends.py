@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -53,7 +53,7 @@ async def waiting_for_all() -> AsyncGenerator[tuple[World, Watched, dict[int, as
         for number in RUNS:
             await world.ask(number)
         watched = Watched(world.service)
-        ends = Ends(watched)
+        ends = Ends(cast("ServerApi", watched))
         waiting = {number: asyncio.create_task(ends.position(run_id(number))) for number in RUNS}
         await until(lambda: watched.open == STREAMS + 1)
         yield world, watched, waiting
@@ -87,7 +87,7 @@ async def test_who_joins_late_hears_of_what_ends_later_and_of_what_has_ended() -
     async with waiting_for_all() as (world, watched, waiting):
         number = RUNS[-1] + 1
         await world.ask(number)
-        ends = Ends(watched)
+        ends = Ends(cast("ServerApi", watched))
         busy = [asyncio.create_task(ends.position(run_id(other))) for other in RUNS[: STREAMS + 1]]
         await until(lambda: watched.open == 2 * (STREAMS + 1))
         late = asyncio.create_task(ends.position(run_id(number)))
