@@ -18,8 +18,9 @@ from playhead.ports.server import AgentHello, ClaimRequest, RunRequest, ServerAp
 from playhead.ports.storage import Storage
 from playhead.ports.store import Recorded
 from playhead.runner.boottime import boot_time
-from playhead.runner.execution import Execution, Grant, Outcome
+from playhead.runner.execution import Execution, Grant
 from playhead.runner.loopthread import LoopThread, collected
+from playhead.runner.outcome import Outcome
 from playhead.runner.recall import predecessors
 from playhead.service.service import Service
 from playhead.storage.memory import MemoryStorage

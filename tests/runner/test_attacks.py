@@ -25,7 +25,8 @@ from playhead.journal.reader import read_journal
 from playhead.journal.writer import JournalWriter
 from playhead.ports.server import StartRequest
 from playhead.runner.boottime import boot_time
-from playhead.runner.execution import Execution, Outcome
+from playhead.runner.execution import Execution
+from playhead.runner.outcome import Outcome
 from playhead.storage.memory import MemoryStorage
 from tests.runner.bench import Bench, open_bench
 

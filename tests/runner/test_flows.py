@@ -17,7 +17,7 @@ from playhead.core.state import RunStatus
 from playhead.errors import MisusedCall, TaskLost, TaskTimedOut, UnloadableOutcome, UpstreamFailed
 from playhead.flows.flow import Flow
 from playhead.flows.foreign_time import UnrecordedTimeWarning
-from playhead.runner.execution import Outcome
+from playhead.runner.outcome import Outcome
 from tests.runner.bench import Bench, open_bench
 
 EXECUTORS = [LocalExecutor(), ThreadExecutor(workers=4), ProcessExecutor(workers=2)]

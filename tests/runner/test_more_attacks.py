@@ -32,7 +32,7 @@ from playhead.journal.format import Record
 from playhead.ports.server import Beat, HeartbeatRequest, Reported, ReportRequest, Started
 from playhead.runner import pump
 from playhead.runner.binding import find_futures
-from playhead.runner.execution import Outcome
+from playhead.runner.outcome import Outcome
 from playhead.runner.reporter import MAX_BATCH_BYTES, Reporter
 from playhead.settings import Settings
 from tests.runner.bench import open_bench

@@ -31,10 +31,11 @@ from playhead.ports.server import (
     ServerApi,
     StartRequest,
 )
-from playhead.runner import execution, launcher
+from playhead.runner import payloads
 from playhead.runner.boottime import boot_time
 from playhead.runner.execution import Execution, Grant
 from playhead.runner.loopthread import LoopThread, collected
+from playhead.runner.outcome import Outcome
 from playhead.runner.recall import predecessors
 from playhead.trust.failure import load_failure
 from playhead.trust.keys import MasterKey
@@ -88,8 +89,7 @@ def simulate(seed: int, weather: Weather | None = None, plant: Plant | None = No
     weather = weather or Weather.of(rng)
     world = World(rng, weather)
     with interposed(world.schedule, world.rng) as patch:
-        patch.setattr(launcher, "INLINE_BYTES", INLINE_BYTES)
-        patch.setattr(execution, "INLINE_BYTES", INLINE_BYTES)
+        patch.setattr(payloads, "INLINE_BYTES", INLINE_BYTES)
         if plant is not None:
             plant(patch)
         world.checkers.observe(patch)
@@ -247,7 +247,7 @@ class World:
             self._exit(process, f"told {outcome.status}")
             self.checkers.on_told(process, outcome.status)
 
-    def _execute(self, api: ServerApi, link: LoopThread, grant: Grant) -> execution.Outcome:
+    def _execute(self, api: ServerApi, link: LoopThread, grant: Grant) -> Outcome:
         earlier = predecessors(RUN, link.call(collected(api.history(RUN))), grant.epoch)
         sent_at = boot_time()
         request = StartRequest(

@@ -115,6 +115,10 @@ class Call:
             None  # for whoever waits for the delivery, whatever became of the future
         )
 
+    def is_running(self, execution: int) -> bool:
+        """Whether somebody still listens to this launch of it."""
+        return self.stage is Stage.LAUNCHED and self.execution == execution
+
     @property
     def succeeded(self) -> bool:
         return self.ending is not None and self.ending.status is TaskStatus.SUCCEEDED

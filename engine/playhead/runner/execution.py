@@ -17,53 +17,39 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Final
 
 from playhead.core import events as ev
-from playhead.core.names import FLOW_KEY, Epoch, RunId, Seq
-from playhead.core.state import RunStatus
+from playhead.core.names import Epoch, RunId, Seq
 from playhead.errors import (
-    FlowRunCancelled,
-    FlowRunCrashed,
-    FlowRunFailed,
     PlayheadError,
     RunnerEnded,
     StorageUnavailable,
-    UnloadableOutcome,
 )
 from playhead.flows.context import CurrentRun, running, session_var, task_var
 from playhead.flows.flow import Flow
-from playhead.journal.format import Blob, Record
+from playhead.journal.format import Record
 from playhead.journal.place import JournalPlace
-from playhead.journal.reader import load_payload
 from playhead.journal.writer import JournalWriter
 from playhead.ports.executor import OpenExecutor
 from playhead.ports.server import ServerApi, Started
 from playhead.ports.storage import Storage
-from playhead.runner import perform as pf
 from playhead.runner.capture import capturing, end_line, installed
-from playhead.runner.launcher import INLINE_BYTES, Means
 from playhead.runner.lines import LineFile
 from playhead.runner.loopthread import LoopThread
+from playhead.runner.means import Means
+from playhead.runner.outcome import Outcome, cancelled_record, failed_record, read_back, succeeded_record
+from playhead.runner.payloads import Payloads
 from playhead.runner.pump import PumpSelector
 from playhead.runner.recall import Predecessor, Recall, fence_all, recall
 from playhead.runner.reporter import Reporter
-from playhead.runner.session import FlowSession, outcome_mac
+from playhead.runner.session import FlowSession
 from playhead.runner.upkeep import UpkeepThread
-from playhead.trust.failure import dump_failure, load_failure
 from playhead.trust.keys import DerivedKey
-from playhead.trust.payload import dump, load, size_class
 
 log = logging.getLogger("playhead.runner")
 
 CLEAN_UP_SECONDS: Final = 10.0  # what a flow's own asyncio tasks get to end after they were cancelled
-
-_STATUS: Final = {
-    ev.RunSucceeded.TYPE: RunStatus.SUCCEEDED,
-    ev.RunFailed.TYPE: RunStatus.FAILED,
-    ev.RunCancelled.TYPE: RunStatus.CANCELLED,
-}
 
 Loader = Callable[[], tuple[Flow[..., Any], dict[str, Any]]]
 
@@ -83,26 +69,6 @@ class Grant:
     @property
     def place(self) -> JournalPlace:
         return JournalPlace(self.run, self.epoch, self.grant)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the run ended, as the log has acknowledged it. `error` is the flow's own failure, as it reads back."""
-
-    status: RunStatus
-    value: Any = None
-    error: BaseException | None = None
-    task_key: str | None = None
-
-    def unwrap(self, run: RunId) -> Any:
-        """The flow's value; else FlowRunFailed, FlowRunCancelled or FlowRunCrashed."""
-        if self.status is RunStatus.SUCCEEDED:
-            return self.value
-        if self.status is RunStatus.CANCELLED:
-            raise FlowRunCancelled(run) from self.error
-        if self.status is RunStatus.CRASHED:
-            raise FlowRunCrashed(run, "its lease had ended before its outcome came")
-        raise FlowRunFailed(run, self.task_key, self.error)
 
 
 class Execution:
@@ -136,6 +102,7 @@ class Execution:
         )  # fmt: skip
         self._reporter.granted(started, sent_at)
         self._reported = started.reported
+        self._payloads = Payloads(grant.place, grant.key, grant.storage)
         self._lines = LineFile(grant.storage, grant.place)
         self._journal = JournalWriter(
             grant.storage,
@@ -189,7 +156,7 @@ class Execution:
         except (RunnerEnded, StorageUnavailable):
             raise  # not the flow's fault, and over some day: another runner may try
         except PlayheadError as error:  # also an executor that is not installed here
-            return self._failed(error)
+            return failed_record(self._payloads, error)
         upkeep = UpkeepThread(self._journal.commit_some, self._lines.flush, self._fail)
         upkeep.start()
         try:
@@ -215,7 +182,7 @@ class Execution:
                 record = run_flow(subject, parameters, self._means(subject, executor, upkeep), recalled)
         except Exception as error:
             if not opened:
-                return self._failed(error)
+                return failed_record(self._payloads, error)
             if record is None:
                 raise
             log.warning("the executor of run %s did not close as it should: %r", self._grant.run, error)
@@ -225,7 +192,7 @@ class Execution:
     def _means(self, subject: Flow[..., Any], executor: OpenExecutor, upkeep: UpkeepThread) -> Means:
         grant = self._grant
         return Means(
-            run=grant.run, flow=grant.flow, epoch=grant.epoch, key=grant.key, storage=grant.storage, place=grant.place,
+            run=grant.run, flow=grant.flow, epoch=grant.epoch, storage=grant.storage, payloads=self._payloads,
             journal=self._journal, executor=executor, upkeep=upkeep, sink=self._lines.write, chance=random.Random(),
             log_prints=subject.log_prints,
         )  # fmt: skip
@@ -310,13 +277,8 @@ class Execution:
         unseen = session.unseen_failure()
         if unseen is not None:
             key, error = unseen
-            return self._failed(error, key)
-        try:
-            payload = dump(value)
-        except UnloadableOutcome as error:
-            return self._failed(error)
-        kept, mac = self._payload(payload)
-        return _record(ev.RunSucceeded(at=_now(), mac=mac, size=size_class(len(payload))), kept)
+            return failed_record(self._payloads, error, key)
+        return succeeded_record(self._payloads, value)
 
     def _ended_badly(self, session: FlowSession, error: BaseException) -> Record:
         if self._broken is not None:
@@ -325,21 +287,8 @@ class Execution:
             raise error
         session.launcher.cancel_all()
         if isinstance(error, KeyboardInterrupt) or (self._cancelled and isinstance(error, asyncio.CancelledError)):
-            return _record(ev.RunCancelled(at=_now()), None)
-        return self._failed(error, session.failed_task(error))
-
-    def _failed(self, error: BaseException, task: str | None = None) -> Record:
-        kept, mac = self._payload(dump_failure(error))
-        return _record(ev.RunFailed(at=_now(), category=pf.category_of(error), task=task, mac=mac), kept)
-
-    def _payload(self, payload: bytes) -> tuple[bytes | Blob, str]:
-        digest = sha256(payload)
-        mac = outcome_mac(self._grant.key, self._grant.run, self._grant.epoch, digest.digest())
-        if len(payload) <= INLINE_BYTES:
-            return payload, mac
-        path = self._grant.place.blob(FLOW_KEY, 1, "0")
-        self._grant.storage.create_if_absent(path, payload)
-        return Blob(path, digest.hexdigest(), len(payload)), mac
+            return cancelled_record()
+        return failed_record(self._payloads, error, session.failed_task(error))
 
     def _acknowledged(self, record: Record, reporting: Future[None]) -> Outcome:
         """Wait until the log has the outcome, and read it back."""
@@ -347,15 +296,7 @@ class Execution:
         reporting.result()
         if self._reporter.over is not None:
             raise self._reporter.over
-        status = self._reporter.state
-        if status is not None and status is not _STATUS[record.type]:
-            return Outcome(status)  # it came too late: the server had ended the run, and that stays
-        if record.type == ev.RunCancelled.TYPE:
-            return Outcome(RunStatus.CANCELLED)
-        payload = load_payload(self._grant.storage, record, where=f"run {self._grant.run}")
-        if record.type == ev.RunSucceeded.TYPE:
-            return Outcome(RunStatus.SUCCEEDED, load(payload, f"the result of flow run {self._grant.run}"))
-        return Outcome(RunStatus.FAILED, None, load_failure(payload).exception, record.data.get("task"))
+        return read_back(self._grant.storage, self._grant.run, record, self._reporter.state)
 
     # --- what others say, in their threads -----------------------------------------------------------------------------------------
 
@@ -401,10 +342,6 @@ def _clean_up(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()  # does not wait for the threads of asyncio.to_thread: one may be stuck, and the run must end
-
-
-def _record(event: ev.RunOutcome, payload: bytes | Blob | None) -> Record:
-    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload)
 
 
 def _now() -> int:

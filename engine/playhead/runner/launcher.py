@@ -1,77 +1,39 @@
-"""Launching calls: who may start now, what becomes of each attempt, and the record of it. The only place that starts tasks.
+"""Launching calls: who may start now, and with what. The only place that starts tasks.
 
 A call starts when all that it needs has ended, when everything recorded by earlier epochs has been delivered, and while the lease
-holds; in the order in which the flow asked. Its outcome counts once the journal says so; only then do dependents start and the flow
-learns of it. Everything here happens under one lock, in whichever thread brings the news, so that a chain of tasks needs no
-help from the flow's thread.
+holds; in the order in which the flow asked. Its outcome (`Attempts`) counts once the journal says so; only then do dependents
+start and the flow learns of it. Everything here happens under one lock, in whichever thread brings the news, so that a chain of
+tasks needs no help from the flow's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
-from hashlib import sha256
 from typing import Any, Final
 
-from playhead.core import events as ev
-from playhead.core.events import FailureCategory
-from playhead.core.names import Epoch, Micros, RunId, Seq, TaskKey
-from playhead.errors import (
-    InfrastructureLost,
-    PlayheadError,
-    TaskLost,
-    TaskTimedOut,
-    UpstreamFailed,
-)
+from playhead.core.names import Micros, TaskKey
+from playhead.errors import InfrastructureLost, TaskTimedOut
 from playhead.flows.context import CurrentRun
 from playhead.flows.future import TaskFuture
 from playhead.flows.task import Task
-from playhead.journal.format import Blob, Record
-from playhead.journal.place import JournalPlace
-from playhead.journal.writer import JournalWriter
-from playhead.ports.executor import ExecutorFuture, OpenExecutor
-from playhead.ports.storage import Storage
+from playhead.journal.format import Record
+from playhead.ports.executor import ExecutorFuture
+from playhead.runner import payloads
 from playhead.runner import perform as pf
+from playhead.runner.attempts import Attempts, Following
 from playhead.runner.binding import substitute
 from playhead.runner.calls import Call, Ending, Stage
-from playhead.runner.capture import Sink, capturing
+from playhead.runner.capture import capturing
 from playhead.runner.elsewhere import Errand, performed_of
+from playhead.runner.means import Means
 from playhead.runner.pump import Inbox
-from playhead.runner.upkeep import Upkeep, moment_after
-from playhead.trust.envelope import record_mac
-from playhead.trust.keys import DerivedKey
-from playhead.trust.payload import size_class
 
-INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
-MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
 AHEAD: Final = 2  # calls handed to the executor for each that can run: enough that no worker waits for the next
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What a run has to work with."""
-
-    run: RunId
-    flow: str
-    epoch: Epoch
-    key: DerivedKey
-    storage: Storage
-    place: JournalPlace
-    journal: JournalWriter
-    executor: OpenExecutor
-    upkeep: Upkeep
-    sink: Sink
-    chance: random.Random
-    log_prints: bool
 
 
 class Launcher:
@@ -93,9 +55,7 @@ class Launcher:
         self._unended = 0
         self._calls: dict[TaskKey, Call] = {}
         self._errands: dict[int, tuple[Errand, bytes]] = {}  # by the identity of their task
-        self._blobs = itertools.count(
-            1
-        )  # so that no two objects of a journal have one name, whoever answers for a call
+        self._attempts = Attempts(means, self._lock, Following(self._ended, self._enqueue, self._relaunch, fail))
 
     # --- what the session and the runner say -----------------------------------------------------------------------------
 
@@ -128,7 +88,7 @@ class Launcher:
                     call.needed += 1
                     need.dependents.append(call)
             if self._cancelling:
-                self._end(call, ev.TaskCancelled(at=self._now(), key=call.key, attempt=call.attempt), None)
+                self._attempts.cancel(call)
                 self._means.upkeep.kick()
             elif call.needed == 0:
                 self._enqueue(call)
@@ -149,6 +109,7 @@ class Launcher:
         """Start nothing more, and let go of what runs without recording anything."""
         with self._lock:
             self._closed = True
+            self._attempts.finalise()
             running = [call.in_executor for call in self._calls.values() if call.in_executor is not None]
         for future in running:
             future.cancel()
@@ -157,13 +118,14 @@ class Launcher:
         """Every call that has not ended is cancelled, and recorded so. A thread cannot be stopped: its result is not listened to."""
         with self._lock:
             self._closed = self._cancelling = True
+            self._attempts.finalise()
             self._ready.clear()
             ended = [
                 call for call in self._calls.values() if call.stage in (Stage.WAITING, Stage.RESTING, Stage.LAUNCHED)
             ]
             running = [call.in_executor for call in ended if call.in_executor is not None]
             for call in ended:
-                self._end(call, ev.TaskCancelled(at=self._now(), key=call.key, attempt=call.attempt), None)
+                self._attempts.cancel(call)
         for future in running:
             future.cancel()
         self._means.upkeep.kick()
@@ -186,6 +148,9 @@ class Launcher:
                 self._ready.append(call)
                 self._start_ready()
 
+    def _relaunch(self, call: Call) -> None:
+        self._ready.append(call)
+
     def _start_ready(self) -> None:
         while self._ready and self._open and self._leased and not self._closed and self._in_executor < self._window:
             call = self._ready.popleft()
@@ -195,8 +160,7 @@ class Launcher:
     def _start(self, call: Call) -> None:
         failed = next((need for need in call.needs if not need.succeeded), None)
         if failed is not None:
-            performed = pf.failure_of(_upstream_failed(call, failed))
-            self._end(call, *self._failure(call, performed))
+            self._attempts.fail_upstream(call, failed)
             self._means.upkeep.kick()
             return
         call.stage = Stage.LAUNCHED
@@ -206,7 +170,7 @@ class Launcher:
             call.in_executor = self._submit(call, call.execution)
         except Exception as error:  # noqa: BLE001  # arguments that cannot be read back or sent belong to this task
             self._in_executor -= 1
-            self._answered(call, call.execution, pf.failure_of(error))
+            self._attempts.answered(call, call.execution, pf.failure_of(error))
             self._means.upkeep.kick()
         else:
             call.in_executor.add_done_callback(partial(self._executor_done, call, call.execution))
@@ -218,16 +182,8 @@ class Launcher:
             return executor.submit(here, call, execution, _timeout=task.timeout)
         args, kwargs = self._values(call)
         errand, crossing = self._errand(task)
-        self._record_start(call)
+        self._attempts.record_start(call)
         return executor.submit(errand.there, crossing, args, kwargs, call.key, call.attempt, _timeout=task.timeout)
-
-    def _record_start(self, call: Call) -> None:
-        """Once for each launch: a second one is against the lifecycle."""
-        if call.recorded_start < call.execution:
-            call.recorded_start = call.execution
-            self._means.journal.append(
-                _record(ev.TaskStarted(at=self._now(), key=call.key, attempt=call.attempt), None)
-            )
 
     def _values(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if not call.needs:  # every future among the arguments is one of these
@@ -268,7 +224,7 @@ class Launcher:
                 performed = pf.failure_of(error)
             else:
                 performed = pf.perform(call.task, args, kwargs, info)
-        if self._answered(call, execution, performed):
+        if self._attempts.answered(call, execution, performed):
             self._means.journal.commit()
 
     async def _perform_here_async(self, call: Call, execution: int) -> None:
@@ -282,17 +238,17 @@ class Launcher:
                 performed = pf.failure_of(error)
             else:
                 performed = await pf.perform_async(call.task, args, kwargs, info)
-        if len(performed.payload) > INLINE_BYTES:
-            await asyncio.to_thread(self._answered, call, execution, performed)
+        if len(performed.payload) > payloads.INLINE_BYTES:
+            await asyncio.to_thread(self._attempts.answered, call, execution, performed)
         else:
-            self._answered(call, execution, performed)
+            self._attempts.answered(call, execution, performed)
         self._means.upkeep.kick()
 
     def _begin(self, call: Call, execution: int) -> bool:
         with self._lock:
-            if not _is_running(call, execution):
+            if not call.is_running(execution):
                 return False
-            self._record_start(call)
+            self._attempts.record_start(call)
             return True
 
     # --- ending -------------------------------------------------------------------------------------------------------------------
@@ -312,137 +268,23 @@ class Launcher:
     def _take_answer(self, call: Call, execution: int, future: Future[Any]) -> None:
         error = future.exception()
         if isinstance(error, InfrastructureLost):
-            self._lost(call, execution, error)
+            self._attempts.lost(call, execution, error)
+            self._means.upkeep.kick()
         elif error is not None:
             if isinstance(error, TaskTimedOut):
                 error = TaskTimedOut(
                     f"task {call.key} ran longer than its timeout of {call.task.timeout}", task_key=call.key
                 )
-            if self._answered(call, execution, pf.failure_of(error)):
+            if self._attempts.answered(call, execution, pf.failure_of(error)):
                 self._means.upkeep.kick()
         elif not self._means.executor.shares_memory:
             performed = performed_of(future.result())
             if performed.lines:
                 self._means.sink(performed.lines)
-            self._answered(call, execution, performed)
+            self._attempts.answered(call, execution, performed)
             self._means.upkeep.kick()
 
-    def _answered(self, call: Call, execution: int, performed: pf.Performed) -> bool:
-        """An attempt has ended. False if nobody listens any more: it was timed out, cancelled, or taken for lost.
-
-        What takes time comes before the lock, and an answer counts only if the call still runs then: so once a call is
-        taken for ended, nothing more of it is recorded.
-        """
-        if not _is_running(call, execution):
-            return False
-        try:
-            if performed.category is None:
-                answer, payload = self._success(call, performed)
-            else:
-                answer, payload = self._retrying(call, performed) or self._failure(call, performed)
-            with self._lock:
-                if not _is_running(call, execution):
-                    return False
-                self._record_start(call)  # its deadline may have come before its worker got to it
-                if isinstance(answer, ev.TaskRetrying):
-                    self._rest(call, answer, payload)
-                else:
-                    self._end(call, answer, payload)
-        except Exception as error:  # noqa: BLE001  # a storage's, or ours: the call would never end
-            self._fail(error)
-        return True
-
-    def _success(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob]:
-        payload, mac = self._payload(call, performed.payload)
-        size = size_class(len(performed.payload))
-        return ev.TaskSucceeded(at=self._now(), key=call.key, attempt=call.attempt, mac=mac, size=size), payload
-
-    def _failure(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob]:
-        assert performed.category is not None
-        payload, mac = self._payload(call, performed.payload)
-        failed = ev.TaskFailed(at=self._now(), key=call.key, attempt=call.attempt, category=performed.category, mac=mac)
-        return failed, payload
-
-    def _retrying(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob] | None:
-        """None: the attempt that failed was the last."""
-        assert performed.category is not None
-        pause = self._retry_pause(call, performed)
-        if pause is None:
-            return None
-        payload, mac = self._payload(call, performed.payload)
-        at = self._now()
-        event = ev.TaskRetrying(
-            at=at, key=call.key, attempt=call.attempt, category=performed.category, mac=mac,
-            retry_at=moment_after(at, pause),
-        )  # fmt: skip
-        return event, payload
-
-    def _retry_pause(self, call: Call, performed: pf.Performed) -> timedelta | None:
-        if performed.category in (FailureCategory.UPSTREAM, FailureCategory.LOST) or self._closed:
-            return None
-        error = performed.error
-        if error is None:
-            from playhead.trust.failure import load_failure
-
-            error = load_failure(performed.payload).exception
-        policy = call.task.retry
-        try:
-            return policy.pause(call.attempt, self._means.chance) if policy.wants(error, call.attempt) else None
-        except Exception:  # noqa: BLE001  # a rule of the user's that raises cannot ask for another attempt
-            return None
-
-    def _rest(self, call: Call, event: ev.TaskRetrying, payload: bytes | Blob) -> None:
-        """The next attempt begins at its time, and not before this is recorded."""
-        call.stage = Stage.RESTING
-        call.in_executor = None
-        call.resting_until = event.retry_at
-        self._means.journal.append(_record(event, payload, then=partial(self._retry, call)))
-
-    def _retry(self, call: Call, _: Seq) -> None:
-        with self._lock:
-            if call.stage is Stage.RESTING:  # else it was cancelled meanwhile
-                call.attempt += 1
-                self._enqueue(call)
-
-    def _lost(self, call: Call, execution: int, error: InfrastructureLost) -> None:
-        with self._lock:
-            if not _is_running(call, execution):
-                return
-            call.losses += 1
-            if call.losses >= MAX_TASK_LOSSES:
-                lost = TaskLost(
-                    f"task {call.key} lost its worker {call.losses} times: the last one {_end_of(error)}",
-                    task_key=call.key,
-                    hint="does it use more memory than there is, or call a library that crashes? its log lines may tell",
-                )
-                self._answered(call, execution, pf.failure_of(lost))
-            else:
-                self._record_start(call)
-                event = ev.TaskLost(
-                    at=self._now(), key=call.key, attempt=call.attempt, exit_code=error.exit_code, signal=error.signal
-                )
-                call.stage = Stage.WAITING
-                self._means.journal.append(_record(event, None))
-                self._ready.append(call)
-        self._means.upkeep.kick()
-
-    def _payload(self, call: Call, payload: bytes) -> tuple[bytes | Blob, str]:
-        digest = sha256(payload)
-        mac = record_mac(self._means.key, self._means.run, call.key, call.attempt, self._means.epoch, digest.digest())
-        if len(payload) <= INLINE_BYTES:
-            return payload, mac
-        path = self._means.place.blob(call.key, call.attempt, f"{next(self._blobs)}")
-        self._means.storage.create_if_absent(path, payload)
-        return Blob(path, digest.hexdigest(), len(payload)), mac
-
-    def _end(self, call: Call, event: ev.TaskEvent, payload: bytes | Blob | None) -> None:
-        call.stage = Stage.ENDING
-        call.in_executor = None
-        record = _record(event, payload)
-        ended = Record(record.type, record.schema, record.data, None, payload, partial(self._ended, call, record))
-        self._means.journal.append(ended)
-
-    def _ended(self, call: Call, record: Record, seq: Seq) -> None:
+    def _ended(self, call: Call, record: Record) -> None:
         """The outcome counts: dependents may start, and the flow learns of it."""
         with self._lock:
             call.ending = Ending(record, self._means.storage)
@@ -455,37 +297,3 @@ class Launcher:
                 if dependent.needed == 0 and dependent.stage is Stage.WAITING:
                     self._enqueue(dependent)
             self._start_ready()
-
-    def _now(self) -> int:
-        return self._means.upkeep.now()
-
-
-def _end_of(lost: InfrastructureLost) -> str:
-    if lost.signal is not None:
-        return f"was killed by {signal.Signals(lost.signal).name}"
-    if lost.exit_code is not None:
-        return f"ended with exit code {lost.exit_code}"
-    return f"went without a trace ({lost.message})"
-
-
-def _record(event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Seq], None] | None = None) -> Record:
-    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload, then)
-
-
-def _is_running(call: Call, execution: int) -> bool:
-    """Whether somebody still listens to this launch of the call."""
-    return call.stage is Stage.LAUNCHED and call.execution == execution
-
-
-def _upstream_failed(call: Call, failed: Call) -> UpstreamFailed:
-    """Names what the call needs, and has as its cause what failed first: of a long chain each link keeps that alone."""
-    error = UpstreamFailed(
-        f"task {call.key} did not run: it needs {failed.key}, which did not succeed", task_key=call.key
-    )
-    assert failed.ending is not None
-    try:
-        cause = failed.ending.error(failed.key)
-    except PlayheadError as unreadable:
-        cause = unreadable
-    error.__cause__ = cause.__cause__ if isinstance(cause, UpstreamFailed) and cause.__cause__ is not None else cause
-    return error

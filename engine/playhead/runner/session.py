@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from playhead.core import events as ev
 from playhead.core.events import MAX_UPSTREAM, FactKind
-from playhead.core.names import FLOW_KEY, Epoch, Micros, RunId, TaskKey
+from playhead.core.names import Micros, TaskKey
 from playhead.errors import Diverged, MisusedCall
 from playhead.flows.context import CallRequest, CurrentRun
 from playhead.flows.future import TaskFuture, TaskFutures, Waiter
@@ -25,19 +24,15 @@ from playhead.journal.reader import load_payload
 from playhead.runner.binding import all_futures, upstream_keys
 from playhead.runner.calls import Call, Ending, Stage
 from playhead.runner.identity import Identity
-from playhead.runner.launcher import Launcher, Means
+from playhead.runner.launcher import Launcher
 from playhead.runner.mapping import Arguments, mapping_of
+from playhead.runner.means import Means
+from playhead.runner.places import Places
 from playhead.runner.pump import Delivery, Inbox
-from playhead.runner.recall import Place, Recall, note_of
+from playhead.runner.recall import Place, Recall
 from playhead.runner.timers import Timer
 from playhead.runner.upkeep import moment_after
-from playhead.trust.envelope import record_mac
-from playhead.trust.fingerprint import describe, fingerprint
-from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import dump, load
-
-FINGERPRINT_BYTES: Final = 8  # kept for each call: enough to notice a change, and small in a map of 100,000
-DESCRIBED_ELEMENTS: Final = 1_000  # maps up to this width also keep what their inputs looked like
 
 
 class FlowSession:
@@ -59,6 +54,7 @@ class FlowSession:
         self.launcher = Launcher(means, self.inbox, current, fail)
         self._means = means
         self._recall = recall
+        self._places = Places(recall, means.journal)
         self._loop = loop
         self._flow_is_async = is_async
         self._thread = threading.current_thread()
@@ -119,7 +115,7 @@ class FlowSession:
                 after=after,
                 each=mapping.aligned,
             )
-            self._record_asked(base, mapped, _note(mapping.elements), mapping.elements)
+            self._places.ask(base, mapped, mapping.elements)
         calls = [self._call(key, request, arguments, its) for (key, arguments), its in zip(placed, needs, strict=True)]
         return TaskFutures(base, [call.future for call in calls])
 
@@ -128,7 +124,7 @@ class FlowSession:
         after = upstream_keys(*arguments, request.wait_for)
         self._check_upstream(key, after)
         asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
-        self._record_asked(key, asked, _note([arguments]), [arguments])
+        self._places.ask(key, asked, [arguments])
 
     def _call(self, key: TaskKey, request: CallRequest, arguments: Arguments, needs: tuple[Call, ...]) -> Call:
         future: TaskFuture[Any] = TaskFuture(self, key, self._loop)
@@ -160,29 +156,6 @@ class FlowSession:
         """The list that a future brings; the flow waits for it."""
         self._pump_until(future.done)
         return list(future.result())
-
-    # --- places ----------------------------------------------------------------------------------------------------------------
-
-    def _record_asked(
-        self,
-        key: TaskKey,
-        event: ev.TaskSubmitted | ev.TaskMapped,
-        note: dict[str, Any] | None,
-        inputs: Sequence[Arguments],
-    ) -> None:
-        """Write that this was asked for, or, where it was asked for before, see that it is the same."""
-        place = self._recall.places.get(key)
-        if place is None or place.asked is None:
-            self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event), note))
-            return
-        before, now = dict(place.asked.data), ev.encode(event)
-        for fields in (before, now):
-            fields.pop("at", None)
-        if place.asked.type != event.TYPE or before != now:
-            raise Diverged(
-                f"task {key} was {_told(place.asked.type, before)}, now it is {_told(event.TYPE, now)}", task_key=key
-            )
-        _compare_notes(key, note_of(place.asked), note or {}, inputs)
 
     def _check_upstream(self, key: TaskKey, after: tuple[TaskKey, ...]) -> None:
         if len(after) > MAX_UPSTREAM:
@@ -380,11 +353,6 @@ class FlowSession:
         return self._means.upkeep.now()
 
 
-def outcome_mac(key: DerivedKey, run: RunId, epoch: Epoch, digest: bytes) -> str:
-    """The MAC of the flow's own outcome: the record of key "/"."""
-    return record_mac(key, run, FLOW_KEY, 1, epoch, digest)
-
-
 def _recollect(call: Call, place: Place, means: Means) -> None:
     call.attempt = place.attempts + 1
     call.losses = place.losses
@@ -393,38 +361,3 @@ def _recollect(call: Call, place: Place, means: Means) -> None:
         call.ending = Ending(place.outcome, means.storage)
         call.stage = Stage.ENDED
         call.recorded = True
-
-
-def _note(inputs: Sequence[Arguments]) -> dict[str, Any] | None:
-    """What is kept of the inputs, on the user's side: a digest of each that has a canonical form, and a look at it."""
-    prints = [fingerprint([list(args), kwargs]) for args, kwargs in inputs]
-    if not any(prints):
-        return None
-    short = b"".join((each or b"")[:FINGERPRINT_BYTES].ljust(FINGERPRINT_BYTES, b"\0") for each in prints)
-    note: dict[str, Any] = {"f": b64encode(short).decode()}
-    if len(inputs) <= DESCRIBED_ELEMENTS:
-        note["d"] = [describe([*args, *kwargs.values()]) for args, kwargs in inputs]
-    return note
-
-
-def _compare_notes(key: TaskKey, before: Any, now: Any, inputs: Sequence[Arguments]) -> None:
-    if not before or not now or before["f"] == now["f"]:
-        return
-    from base64 import b64decode
-
-    old, new = b64decode(before["f"]), b64decode(now["f"])
-    for index in range(len(inputs)):
-        at = slice(index * FINGERPRINT_BYTES, (index + 1) * FINGERPRINT_BYTES)
-        known = any(old[at]) and any(new[at])
-        if known and old[at] != new[at]:
-            place = key if len(inputs) == 1 else TaskKey(f"{key}.{index}")
-            was = before["d"][index] if "d" in before else "another input"
-            is_now = now["d"][index] if "d" in now else "a new one"
-            raise Diverged(f"{place} had input {was}, now {is_now}", task_key=place)
-
-
-def _told(type_name: str, fields: dict[str, Any]) -> str:
-    what = "a map of" if type_name == ev.TaskMapped.TYPE else "a call of"
-    after = ", ".join([*fields.get("after", ()), *fields.get("each", ())]) or "nothing"
-    width = f" x {fields.get('width', 0)}" if type_name == ev.TaskMapped.TYPE else ""
-    return f"{what} {fields.get('name')}{width} after {after}"

@@ -7,7 +7,7 @@ import asyncio
 from playhead.core import events as ev
 from playhead.core.names import Micros, Seq, TaskKey
 from playhead.journal.format import Record
-from playhead.runner.launcher import Means
+from playhead.runner.means import Means
 from playhead.runner.pump import Inbox
 
 

@@ -1,0 +1,37 @@
+"""Payloads on their way into a record: signed, and inline or as an object of their own. Owns the limit between the two."""
+
+from __future__ import annotations
+
+import itertools
+from hashlib import sha256
+from typing import Final
+
+from playhead.core.names import TaskKey
+from playhead.journal.format import Blob
+from playhead.journal.place import JournalPlace
+from playhead.ports.storage import Storage
+from playhead.trust.envelope import record_mac
+from playhead.trust.keys import DerivedKey
+
+INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
+
+
+class Payloads:
+    """Of one journal. Thread safe."""
+
+    def __init__(self, place: JournalPlace, key: DerivedKey, storage: Storage) -> None:
+        self._place = place
+        self._key = key
+        self._storage = storage
+        self._blobs = itertools.count()  # so that no two objects of a journal have one name, whoever answers for a call
+
+    def keep(self, key: TaskKey, attempt: int, payload: bytes) -> tuple[bytes | Blob, str]:
+        """What the record holds, and the MAC that its event carries. A large payload is durable on return; raises what the
+        storage raises."""
+        digest = sha256(payload)
+        mac = record_mac(self._key, self._place.run, key, attempt, self._place.epoch, digest.digest())
+        if len(payload) <= INLINE_BYTES:
+            return payload, mac
+        path = self._place.blob(key, attempt, f"{next(self._blobs)}")
+        self._storage.create_if_absent(path, payload)
+        return Blob(path, digest.hexdigest(), len(payload)), mac
