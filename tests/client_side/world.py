@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -89,8 +89,8 @@ class Runner:
             home.storage, self.place, self.key.secret, on_durable=self._note, on_end=self.broken.append
         )
 
-    def _note(self, _: Seq, record: Record) -> None:
-        self.written.append(record)
+    def _note(self, _: Seq, records: Sequence[Record]) -> None:
+        self.written += records
 
     async def say(self, event: ev.Event, payload: bytes | None = None) -> None:
         """One record, durable and then reported."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ KEY = b"k" * 32
 PLACE = JournalPlace(RUN, Epoch(1), "aabbccdd")
 
 
-def record(number: int, payload: bytes | None = None, then: Callable[[Seq], None] | None = None) -> Record:
+def record(number: int, payload: bytes | None = None, then: Callable[[Record], None] | None = None) -> Record:
     return Record("task.started", 1, {"at": number, "key": f"t.{number}"}, None, payload, then)
 
 
@@ -33,9 +33,10 @@ class Journal:
     def __init__(self, storage: Storage, place: JournalPlace = PLACE) -> None:
         self.counted: list[int] = []
         self.ended: list[PlayheadError] = []
-        self.writer = JournalWriter(
-            storage, place, KEY, on_durable=lambda seq, _: self.counted.append(seq), on_end=self.ended.append
-        )
+        self.writer = JournalWriter(storage, place, KEY, on_durable=self._durable, on_end=self.ended.append)
+
+    def _durable(self, first: Seq, records: Sequence[Record]) -> None:
+        self.counted += range(first, first + len(records))
 
 
 def test_records_read_back_in_order_with_their_payloads() -> None:
@@ -116,7 +117,7 @@ def test_everything_that_waits_behind_a_flush_is_written_by_one() -> None:
 def test_a_fence_ends_the_journal_and_nothing_counts_after_it() -> None:
     storage = MemoryStorage()
     journal = Journal(storage)
-    called: list[Seq] = []
+    called: list[Record] = []
     journal.writer.commit_and_wait(record(0))
     storage.create_if_absent(PLACE.fence, b"2")
     with pytest.raises(Fenced):

@@ -115,7 +115,8 @@ async def test_reports_stay_below_what_a_server_reads() -> None:
     heard.granted(30.0)
     after = [f"{'k' * 500}~{number}" for number in range(2_000)]
     for number in range(40):
-        heard.reporter.note(Epoch(1), Seq(number), Record("task.submitted", 1, {"key": f"t~{number}", "after": after}))
+        submitted = Record("task.submitted", 1, {"key": f"t~{number}", "after": after})
+        heard.reporter.note(Epoch(1), Seq(number), [submitted])
     heard.reporter.close()
     await heard.reporter.run()
     assert sum(len(request.events) for request in api.reports) == 40
@@ -157,7 +158,7 @@ async def test_an_error_that_nobody_foresaw_ends_the_runners_time_and_not_its_re
     heard = Heard(Breaks())
     heard.granted(0.03)
     running = asyncio.create_task(heard.reporter.run())
-    heard.reporter.note(Epoch(1), Seq(0), Record("task.started", 1, {"key": "t"}))
+    heard.reporter.note(Epoch(1), Seq(0), [Record("task.started", 1, {"key": "t"})])
     await heard.ended.wait()
     heard.reporter.close()
     await running

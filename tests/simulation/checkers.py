@@ -80,9 +80,10 @@ class Checkers:
         """Listen to the moments in which a record counts, and an outcome is given to a flow."""
         note, hand_over, taken = Reporter.note, Inbox._hand_over, Inbox.taken  # pyright: ignore[reportPrivateUsage]  # the one place where each delivery passes
 
-        def noted(reporter: Reporter, epoch: Epoch, seq: Seq, record: Record) -> None:
-            self.on_counted(_process(), epoch, seq, record)
-            note(reporter, epoch, seq, record)
+        def noted(reporter: Reporter, epoch: Epoch, first: Seq, records: Sequence[Record]) -> None:
+            for seq, record in enumerate(records, first):
+                self.on_counted(_process(), epoch, seq, record)
+            note(reporter, epoch, first, records)
 
         def handed_over(inbox: Inbox, delivery: Delivery) -> None:
             self.delivered.setdefault(_process(), set()).add(delivery.key)

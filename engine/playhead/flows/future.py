@@ -24,6 +24,11 @@ class Waiter(asyncio.Future[None]):
     """What a flow's code waits on for something of its run: the outcome of a task, a timer. By its class the pump knows that nobody
     outside the run will wake it."""
 
+    def release(self) -> None:
+        """What it waits for is there."""
+        if not self.done():
+            self.set_result(None)
+
 
 class TaskFuture(asyncio.Future[R], Generic[R]):
     """The outcome of a task run, now or later. Pass it to other tasks, await it, or, in a flow that is not async, ask `.result()`.
@@ -36,7 +41,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self._session = session
         self.key = key
         self.looked_at = False  # whether anything would notice a failure
-        self._waiters: list[Waiter] = []
+        self._waiters: list[Waiter | _InOrder] | None = None
 
     def result(self) -> R:
         """The task's result, or its exception. Waits in a flow that is not async; in an async flow, `await` it instead."""
@@ -60,7 +65,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         if not self.done():
             warn_in_timeout(self.key)
             waiter = Waiter(loop=self.get_loop())
-            self._waiters.append(waiter)
+            self._release_then(waiter)
             yield from waiter  # cancelling whoever waits here cancels this waiter, and not the future that others wait for
         return super().result()
 
@@ -83,10 +88,25 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self._release()
         return cancelled
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether its result is there. Asks about the moment: for what waits, and not for a flow's code."""
+        return self.done() and not self.cancelled() and self._exception is None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether any code would run if it were completed now."""
+        return bool(self._waiters or self._callbacks)
+
+    def _release_then(self, waiter: Waiter | _InOrder) -> None:
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+
     def _release(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            waiter.release()
 
     def _refuse_foreign(self) -> None:
         """Also where it is done: whether it is depends on the moment, and what a flow may read must not."""
@@ -170,7 +190,43 @@ class TaskFutures(Sequence[TaskFuture[R]], Generic[R]):
     async def _all(self) -> list[R]:
         for future in self._futures:
             future.looked_at = True
+        await _InOrder.wait(self._futures)
         return [await future for future in self._futures]
 
     def __repr__(self) -> str:
         return f"<TaskFutures {self.key} x {len(self)}>"
+
+
+class _InOrder:
+    """Waits for futures in their order: until all have succeeded, or the first failure in that order is there.
+
+    One waiter for all of them: as each is completed it moves on to the next one that is not, without waking anybody.
+    """
+
+    __slots__ = ("_at", "_futures", "_waiter")
+
+    def __init__(self, futures: tuple[TaskFuture[Any], ...], at: int) -> None:
+        self._futures = futures
+        self._at = at
+        self._waiter = Waiter(loop=futures[at].get_loop())
+
+    @classmethod
+    async def wait(cls, futures: tuple[TaskFuture[Any], ...]) -> None:
+        at = next((index for index, future in enumerate(futures) if not future.succeeded), len(futures))
+        if at == len(futures) or futures[at].done():
+            return
+        warn_in_timeout(futures[at].key)
+        waiting = cls(futures, at)
+        waiting.release()
+        await waiting._waiter
+
+    def release(self) -> None:
+        """Move on to the next future that is not there yet, if nothing ends the waiting."""
+        futures, at = self._futures, self._at
+        while at < len(futures) and futures[at].succeeded:
+            at += 1
+        self._at = at
+        if at == len(futures) or futures[at].done():
+            self._waiter.release()
+        elif not self._waiter.done():
+            futures[at]._release_then(self)

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from playhead.core.names import Epoch, RunId, Seq
+from playhead.core.names import Epoch, RunId
 from playhead.errors import JournalCorrupt
 
 MAGIC: Final = b"PHJB"
@@ -48,7 +48,7 @@ class Record:
     """One fact and what only the user's side may see of it.
 
     `data` is the event's fields, exactly as the log will have them. `note` is private (a call's fingerprint and the like), JSON
-    types. `payload` is a result, failure or value, inline or as a blob. `then` is called with its number once the record counts, in
+    types. `payload` is a result, failure or value, inline or as a blob. `then` is called with the record once it counts, in
     the journal's order; it must be short, and is not part of the record.
     """
 
@@ -57,7 +57,7 @@ class Record:
     data: Mapping[str, Any]
     note: Mapping[str, Any] | None = None
     payload: bytes | Blob | None = None
-    then: Callable[[Seq], None] | None = field(default=None, compare=False, repr=False)
+    then: Callable[[Record], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,16 +24,17 @@ MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # far below what a reader takes for da
 LEAD_BATCHES: Final = 8  # that a thread with other duties writes in a row: under load there would be no end to it
 MAX_SEGMENTS: Final = 1_000  # each failed flush takes a new one; a storage that fails this often is not storage
 
-Durable = Callable[[Seq, Record], None]
+Durable = Callable[[Seq, Sequence[Record]], None]
 
 
 class JournalWriter:
     """One epoch's journal, for its one runner. Thread safe.
 
     `append` leaves a record for the next batch. `commit` leaves one and sees to it that it is written: on return it is durable,
-    or another thread is about to make it so. `on_durable(seq, record)`, and then the record's own `then`, is called for each
-    record once it counts; `on_end(error)` is called once if the journal can go no further (`Fenced`, or `StorageUnavailable`),
-    after which nothing counts any more. After `conclude`, and after `close`, what is left here is dropped.
+    or another thread is about to make it so. Once the records of a batch count, `on_durable(number of the first, records)` is
+    called, then each record's own `then`, and then `on_batch()`; `on_end(error)` is called once if the journal can go no
+    further (`Fenced`, or `StorageUnavailable`), after which nothing counts any more. After `conclude`, and after `close`, what
+    is left here is dropped.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class JournalWriter:
         *,
         on_durable: Durable,
         on_end: Callable[[PlayheadError], None],
+        on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         self._storage = storage
         self._place = place
         self._key = key
         self._on_durable = on_durable
         self._on_end = on_end
+        self._on_batch = on_batch
         self._lock = threading.Lock()
         self._written = threading.Condition(self._lock)
         self._waiting: list[Record] = []
@@ -81,11 +84,11 @@ class JournalWriter:
         if leads:
             self._lead()
 
-    def commit_some(self) -> bool:
+    def commit_some(self, most_batches: int = LEAD_BATCHES) -> bool:
         """As `commit`, but a few batches at most. Whether more wait to be written: then call it again soon."""
         with self._lock:
             leads = self._begin_to_lead()
-        return leads and self._lead(LEAD_BATCHES)
+        return leads and self._lead(most_batches)
 
     def wait(self, count: int) -> None:
         """Until so many records count; somebody else writes them. Raises what ended the journal."""
@@ -217,11 +220,11 @@ class JournalWriter:
 
     def _count(self, batch: Sequence[Record]) -> None:
         first = self._durable
-        for index, record in enumerate(batch):
-            seq = Seq(first + index)
-            self._on_durable(seq, record)
+        self._on_durable(Seq(first), batch)
+        for record in batch:
             if record.then is not None:
-                record.then(seq)
+                record.then(record)
+        self._on_batch()
         with self._written:
             self._durable = first + len(batch)
             self._taken = 0

@@ -16,7 +16,6 @@ from typing import Final
 
 from playhead.core import events as ev
 from playhead.core.events import FailureCategory
-from playhead.core.names import Seq
 from playhead.errors import InfrastructureLost, PlayheadError, TaskLost, UpstreamFailed
 from playhead.journal.format import Blob, Record
 from playhead.runner import perform as pf
@@ -163,7 +162,7 @@ class Attempts:
         call.resting_until = event.retry_at
         self._means.journal.append(_record(event, payload, then=partial(self._retry, call)))
 
-    def _retry(self, call: Call, _: Seq) -> None:
+    def _retry(self, call: Call, _: Record) -> None:
         with self._lock:
             if call.stage is Stage.RESTING:  # else it was cancelled meanwhile
                 call.attempt += 1
@@ -172,18 +171,15 @@ class Attempts:
     def _end(self, call: Call, event: ev.TaskEvent, payload: bytes | Blob | None) -> None:
         call.stage = Stage.ENDING
         call.in_executor = None
-        record = _record(event, payload)
-        then = partial(self._ended, call, record)
-        self._means.journal.append(Record(record.type, record.schema, record.data, None, payload, then))
-
-    def _ended(self, call: Call, record: Record, _: Seq) -> None:
-        self._following.ended(call, record)
+        self._means.journal.append(_record(event, payload, then=partial(self._following.ended, call)))
 
     def _now(self) -> int:
         return self._means.upkeep.now()
 
 
-def _record(event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Seq], None] | None = None) -> Record:
+def _record(
+    event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Record], None] | None = None
+) -> Record:
     return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload, then)
 
 

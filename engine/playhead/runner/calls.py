@@ -120,8 +120,17 @@ class Call:
         return self.stage is Stage.LAUNCHED and self.execution == execution
 
     @property
+    def counts(self) -> bool:
+        """Whether its ending does."""
+        return self.ending is not None
+
+    @property
     def succeeded(self) -> bool:
         return self.ending is not None and self.ending.status is TaskStatus.SUCCEEDED
+
+    @property
+    def awaited(self) -> bool:
+        return self.landed is not None or self.future.awaited
 
     def deliver(self) -> None:
         """Complete the future with what reads back. Flow's thread only."""

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from playhead.core import events as ev
@@ -108,8 +109,9 @@ class Execution:
             grant.storage,
             grant.place,
             grant.key.secret,
-            on_durable=lambda seq, record: self._reporter.note(grant.epoch, seq, record),
+            on_durable=partial(self._reporter.note, grant.epoch),
             on_end=self._break,
+            on_batch=self._counted,
         )
 
     def execute(self, load_flow: Loader, earlier: Sequence[Predecessor]) -> Outcome:
@@ -121,7 +123,7 @@ class Execution:
             recalled = recall(self._grant.storage, earlier, self._grant.key.secret)
             for epoch, records in recalled.adopted.items():
                 first = self._reported[epoch - 1]
-                self._reporter.adopt(epoch, Seq(first), records[first:])
+                self._reporter.note(epoch, Seq(first), records[first:])
             if recalled.ended is not None and recalled.ended.outcome is not None:
                 return self._acknowledged(recalled.ended.outcome, reporting)
             adopted = ev.JournalAdopted(at=_now(), cuts=recalled.cuts)
@@ -315,6 +317,13 @@ class Execution:
             session = self._session
         if session is not None:
             session.launcher.lease(holds=holds)
+
+    def _counted(self) -> None:
+        """A batch of the journal counts."""
+        session = self._session
+        if session is not None:
+            session.launcher.start()
+            session.inbox.wake()
 
     def _fail(self, error: BaseException) -> None:
         self._break(error if isinstance(error, PlayheadError) else PlayheadError(f"the runner is broken: {error!r}"))

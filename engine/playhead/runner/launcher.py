@@ -8,7 +8,6 @@ tasks needs no help from the flow's thread.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,21 +16,14 @@ from functools import partial
 from typing import Any, Final
 
 from playhead.core.names import Micros, TaskKey
-from playhead.errors import InfrastructureLost, TaskTimedOut
 from playhead.flows.context import CurrentRun
-from playhead.flows.future import TaskFuture
-from playhead.flows.task import Task
 from playhead.journal.format import Record
-from playhead.ports.executor import ExecutorFuture
-from playhead.runner import payloads
 from playhead.runner import perform as pf
 from playhead.runner.attempts import Attempts, Following
-from playhead.runner.binding import substitute
 from playhead.runner.calls import Call, Ending, Stage
-from playhead.runner.capture import capturing
-from playhead.runner.elsewhere import Errand, performed_of
 from playhead.runner.means import Means
 from playhead.runner.pump import Inbox
+from playhead.runner.workplace import Workplace
 
 AHEAD: Final = 2  # calls handed to the executor for each that can run: enough that no worker waits for the next
 
@@ -42,20 +34,21 @@ class Launcher:
     def __init__(self, means: Means, inbox: Inbox, current: CurrentRun, fail: Callable[[BaseException], None]) -> None:
         self._means = means
         self._inbox = inbox
-        self._current = current
         self._fail = fail
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # guards all below
+        self._calls: dict[TaskKey, Call] = {}
         self._ready: deque[Call] = deque()
-        self._in_executor = 0
-        self._window = max(1, means.executor.width * AHEAD)
+        self._in_executor = 0  # calls that were submitted by themselves
+        self._width = max(1, means.executor.width)
+        self._shifts = 0  # workers that take calls from `_ready` themselves
+        self._coming = 0  # those of them that will ask for one at once: they have not begun, or are writing the journal
         self._open = False  # caught up with what is recorded
         self._leased = True
         self._closed = False  # nothing starts any more
         self._cancelling = False  # and what is asked for from now on is cancelled
         self._unended = 0
-        self._calls: dict[TaskKey, Call] = {}
-        self._errands: dict[int, tuple[Errand, bytes]] = {}  # by the identity of their task
-        self._attempts = Attempts(means, self._lock, Following(self._ended, self._enqueue, self._relaunch, fail))
+        self._attempts = Attempts(means, self._lock, Following(self._ended, self._enqueue, self._ready.append, fail))
+        self._workplace = Workplace(means, self._attempts, self, current, self._calls)
 
     # --- what the session and the runner say -----------------------------------------------------------------------------
 
@@ -92,11 +85,17 @@ class Launcher:
                 self._means.upkeep.kick()
             elif call.needed == 0:
                 self._enqueue(call)
+                self._start_ready()
 
     def open_gate(self) -> None:
         """All recorded outcomes are delivered: what was not recorded may start."""
         with self._lock:
             self._open = True
+            self._start_ready()
+
+    def start(self) -> None:
+        """A batch of outcomes counts: what has become ready by it starts."""
+        with self._lock:
             self._start_ready()
 
     def lease(self, *, holds: bool) -> None:
@@ -139,7 +138,6 @@ class Launcher:
             return
         call.stage = Stage.WAITING
         self._ready.append(call)
-        self._start_ready()
 
     def _rested(self, call: Call) -> None:
         with self._lock:
@@ -148,141 +146,111 @@ class Launcher:
                 self._ready.append(call)
                 self._start_ready()
 
-    def _relaunch(self, call: Call) -> None:
-        self._ready.append(call)
-
     def _start_ready(self) -> None:
-        while self._ready and self._open and self._leased and not self._closed and self._in_executor < self._window:
-            call = self._ready.popleft()
-            if call.stage is Stage.WAITING:
-                self._start(call)
+        while self._ready and self._may_start():
+            call = self._ready[0]
+            if self._workplace.takes(call):
+                if self._shifts >= self._width or self._coming >= len(self._ready):
+                    return
+                self._open_shift(call)
+            elif self._in_executor < self._width * AHEAD:
+                self._ready.popleft()
+                if self._launch(call):
+                    self._submit(call)
+            else:
+                return
 
-    def _start(self, call: Call) -> None:
-        failed = next((need for need in call.needs if not need.succeeded), None)
-        if failed is not None:
-            self._attempts.fail_upstream(call, failed)
-            self._means.upkeep.kick()
-            return
+    def _may_start(self) -> bool:
+        return self._open and self._leased and not self._closed
+
+    def _launch(self, call: Call) -> bool:
+        """Whether it starts now. Not if what it needs failed, or if it ended while it waited."""
+        if call.stage is not Stage.WAITING:
+            return False
+        for need in call.needs:
+            if not need.succeeded:
+                self._attempts.fail_upstream(call, need)
+                self._means.upkeep.kick()
+                return False
         call.stage = Stage.LAUNCHED
         call.execution += 1
+        return True
+
+    def _submit(self, call: Call) -> None:
         self._in_executor += 1
         try:
-            call.in_executor = self._submit(call, call.execution)
+            call.in_executor = self._workplace.submit(call, call.execution)
         except Exception as error:  # noqa: BLE001  # arguments that cannot be read back or sent belong to this task
             self._in_executor -= 1
-            self._attempts.answered(call, call.execution, pf.failure_of(error))
-            self._means.upkeep.kick()
+            self._refuse(call, error)
         else:
             call.in_executor.add_done_callback(partial(self._executor_done, call, call.execution))
 
-    def _submit(self, call: Call, execution: int) -> ExecutorFuture[Any]:
-        executor, task = self._means.executor, call.task
-        if executor.shares_memory:
-            here = self._perform_here_async if task.is_async else self._perform_here
-            return executor.submit(here, call, execution, _timeout=task.timeout)
-        args, kwargs = self._values(call)
-        errand, crossing = self._errand(task)
-        self._attempts.record_start(call)
-        return executor.submit(errand.there, crossing, args, kwargs, call.key, call.attempt, _timeout=task.timeout)
-
-    def _values(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if not call.needs:  # every future among the arguments is one of these
-            return call.args, call.kwargs
-
-        def value_of(future: TaskFuture[Any]) -> Any:
-            upstream = self._calls[future.key]
-            assert upstream.ending is not None
-            return upstream.ending.value(upstream.key)
-
-        return substitute(call.args, value_of), substitute(call.kwargs, value_of)
-
-    def _errand(self, task: Task[..., Any]) -> tuple[Errand, bytes]:
-        known = self._errands.get(id(task))
-        if known is None:
-            run = self._current
-            errand = Errand(task, run.id, run.flow, run.scheduled_for, self._log_prints(task))
-            known = self._errands[id(task)] = (errand, errand.to_bytes())
-        return known
-
-    def _info(self, call: Call) -> pf.CallInfo:
-        current = CurrentRun(self._current.id, self._current.flow, self._current.scheduled_for, call.attempt, call.key)
-        return pf.CallInfo(current, self._log_prints(call.task))
-
-    def _log_prints(self, task: Task[..., Any]) -> bool:
-        return task.log_prints if task.log_prints is not None else self._means.log_prints
-
-    # --- in the worker's thread -------------------------------------------------------------------------------------------------
-
-    def _perform_here(self, call: Call, execution: int) -> None:
-        if not self._begin(call, execution):
-            return
-        info = self._info(call)
-        with capturing(self._means.sink, log_prints=info.log_prints):
-            try:
-                args, kwargs = self._values(call)
-            except Exception as error:  # noqa: BLE001  # an argument that does not read back belongs to this task
-                performed = pf.failure_of(error)
-            else:
-                performed = pf.perform(call.task, args, kwargs, info)
-        if self._attempts.answered(call, execution, performed):
-            self._means.journal.commit()
-
-    async def _perform_here_async(self, call: Call, execution: int) -> None:
-        if not self._begin(call, execution):
-            return
-        info = self._info(call)
-        with capturing(self._means.sink, log_prints=info.log_prints):
-            try:
-                args, kwargs = self._values(call)
-            except Exception as error:  # noqa: BLE001  # as above
-                performed = pf.failure_of(error)
-            else:
-                performed = await pf.perform_async(call.task, args, kwargs, info)
-        if len(performed.payload) > payloads.INLINE_BYTES:
-            await asyncio.to_thread(self._attempts.answered, call, execution, performed)
+    def _open_shift(self, call: Call) -> None:
+        """For the first of those that are ready, and what follows it."""
+        self._shifts += 1
+        self._coming += 1
+        try:
+            shift = self._workplace.open_shift()
+        except Exception as error:  # noqa: BLE001  # the system gives no more threads: the call fails by it
+            self._shifts -= 1
+            self._coming -= 1
+            self._ready.popleft()
+            if self._launch(call):
+                self._refuse(call, error)
         else:
-            self._attempts.answered(call, execution, performed)
+            shift.add_done_callback(self._shift_done)
+
+    def _refuse(self, call: Call, error: Exception) -> None:
+        self._attempts.answered(call, call.execution, pf.failure_of(error))
         self._means.upkeep.kick()
 
-    def _begin(self, call: Call, execution: int) -> bool:
+    # --- what workers ask, in their threads --------------------------------------------------------------------------------------
+
+    def next_call(self) -> Call | None:
+        with self._lock:
+            self._coming -= 1
+            while self._ready and self._may_start() and self._workplace.takes(self._ready[0]):
+                call = self._ready.popleft()
+                if self._launch(call):
+                    self._attempts.record_start(call)
+                    return call
+            self._shifts -= 1
+            self._start_ready()  # another kind of call is the next: a new shift stands behind it in the executor's order
+            return None
+
+    def begin(self, call: Call, execution: int) -> bool:
         with self._lock:
             if not call.is_running(execution):
                 return False
             self._attempts.record_start(call)
             return True
 
+    def leads(self, *, comes_back: bool) -> bool:
+        with self._lock:
+            self._coming += comes_back
+            return not self._ready
+
+    def is_alone(self) -> bool:
+        return self._unended == 1
+
     # --- ending -------------------------------------------------------------------------------------------------------------------
 
     def _executor_done(self, call: Call, execution: int, future: Future[Any]) -> None:
-        """The executor's own answer: what its worker could not say itself."""
         try:
             with self._lock:
                 self._in_executor -= 1
             if not future.cancelled():
-                self._take_answer(call, execution, future)
-            with self._lock:
-                self._start_ready()
+                self._workplace.take_answer(call, execution, future)
+            self.start()
         except Exception as error:  # noqa: BLE001  # nobody else hears of it, and the call would never end
             self._fail(error)
 
-    def _take_answer(self, call: Call, execution: int, future: Future[Any]) -> None:
-        error = future.exception()
-        if isinstance(error, InfrastructureLost):
-            self._attempts.lost(call, execution, error)
-            self._means.upkeep.kick()
-        elif error is not None:
-            if isinstance(error, TaskTimedOut):
-                error = TaskTimedOut(
-                    f"task {call.key} ran longer than its timeout of {call.task.timeout}", task_key=call.key
-                )
-            if self._attempts.answered(call, execution, pf.failure_of(error)):
-                self._means.upkeep.kick()
-        elif not self._means.executor.shares_memory:
-            performed = performed_of(future.result())
-            if performed.lines:
-                self._means.sink(performed.lines)
-            self._attempts.answered(call, execution, performed)
-            self._means.upkeep.kick()
+    def _shift_done(self, shift: Future[Any]) -> None:
+        """It was withdrawn with all others, or no call is ready. What it raised is no call's failure: those were answered."""
+        error = None if shift.cancelled() else shift.exception()
+        if error is not None:
+            self._fail(error)
 
     def _ended(self, call: Call, record: Record) -> None:
         """The outcome counts: dependents may start, and the flow learns of it."""
@@ -296,4 +264,3 @@ class Launcher:
                 dependent.needed -= 1
                 if dependent.needed == 0 and dependent.stage is Stage.WAITING:
                     self._enqueue(dependent)
-            self._start_ready()

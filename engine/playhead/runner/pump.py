@@ -24,6 +24,7 @@ MAX_BUSY_SECONDS: Final = 600.0  # a flow that does not rest for so long, while 
 QUIET_SECONDS: Final = (
     30.0  # that a resumed flow may wait for a thread or a process of its own, which nobody here can see
 )
+DELIVERIES: Final = 1_000  # in a row, between two looks at the loop's timers and I/O
 LOOK_SECONDS: Final = 1.0  # while catching up: how often a flow that waits for something of its own is looked at
 
 
@@ -32,6 +33,11 @@ class Delivery(Protocol):
 
     @property
     def key(self) -> TaskKey: ...
+
+    @property
+    def awaited(self) -> bool:
+        """Whether any code of the flow would run by its delivery. Asked in any thread; while the flow sleeps it does not change."""
+        ...
 
     def deliver(self) -> None:
         """Complete the future that waits for it; called in the flow's thread."""
@@ -55,7 +61,9 @@ class Inbox:
         self._delivering = threading.RLock()
         self._waker: Callable[[], None] | None = None
         self._asleep = False
+        self._urgent = False  # since the loop sleeps: among what came is something that somebody waits for
         self._waiters = 0
+        self._comes: list[Callable[[], bool]] = []  # of each waiting thread: whether it is worth its while to wake up
         self._error: BaseException | None = None
         self.catching_up = False
 
@@ -66,9 +74,10 @@ class Inbox:
             self._caught_up()
 
     def put(self, delivery: Delivery) -> None:
-        """A live outcome counts now. Any thread."""
+        """A live outcome counts now. Any thread, which calls `wake` when it has put all that it has."""
         self._live.append(delivery)
-        self.wake()
+        if delivery.awaited:
+            self._urgent = True
 
     def check(self) -> None:
         """Raises what the flow must end with, if it must."""
@@ -85,11 +94,17 @@ class Inbox:
         self._taken.add(key)
 
     def wake(self) -> None:
+        """Wake whoever sleeps, if there is something for them. An outcome that nobody waits for is delivered in its order all the
+        same, but not before there is another reason to wake up."""
+        waker = None
         with self._news:
-            self._news.notify_all()
-            if self._asleep and self._waker is not None:
+            if self._waiters and (self._error is not None or self.catching_up or any(comes() for comes in self._comes)):
+                self._news.notify_all()
+            if self._asleep and (self._urgent or self._waiters or self._error is not None or self.catching_up):
                 self._asleep = False
-                self._waker()
+                waker = self._waker
+        if waker is not None:
+            waker()  # not under the lock: it is a system call, and who wants the lock meanwhile would have to sleep for it
 
     def deliver_one(self) -> bool:
         """Deliver the next outcome, if there is one that may be delivered. One thread at a time, and in an async flow only its own."""
@@ -139,13 +154,21 @@ class Inbox:
                 task_key=key,
             )
 
-    def wait(self, done: Callable[[], bool]) -> None:
-        """Block until there may be something to deliver, or another thread has delivered what is waited for."""
+    def wait(self, done: Callable[[], bool], comes: Callable[[], bool]) -> None:
+        """Block until there may be something to deliver, or another thread has delivered what is waited for. `comes`: whether the
+        outcome that is waited for counts; what comes before it can wait, too."""
         with self._news:
-            self._waiters += 1
             if not done() and not self._has_news():
-                self._news.wait()
+                self._sleep(comes)
+
+    def _sleep(self, comes: Callable[[], bool]) -> None:
+        self._waiters += 1
+        self._comes.append(comes)
+        try:
+            self._news.wait()
+        finally:
             self._waiters -= 1
+            self._comes.remove(comes)
 
     def _has_news(self) -> bool:
         if self.catching_up:
@@ -156,9 +179,11 @@ class Inbox:
     def wait_delivered(self, done: Callable[[], bool]) -> None:
         """Block another thread of an async flow until its loop has delivered that."""
         with self._news:
-            self._waiters += 1
-            self._news.wait_for(lambda: done() or self._error is not None)
-            self._waiters -= 1
+            while not (done() or self._error is not None):
+                if self._asleep and self._waker is not None:
+                    self._asleep = False
+                    self._waker()  # there may be outcomes that the loop was not woken for
+                self._sleep(done)
         if not done() and self._error is not None:
             raise self._error
 
@@ -169,6 +194,7 @@ class Inbox:
                 return False
             self._waker = waker
             self._asleep = True
+            self._urgent = False
             return True
 
     def after_sleep(self) -> None:
@@ -229,7 +255,7 @@ class PumpSelector(selectors.BaseSelector):
 
     def _rest(self, inbox: Inbox, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         self._runs_since = None
-        delivered = inbox.deliver_one()  # what it raises ends the loop, and with it the flow
+        delivered = self._deliver(inbox)
         if delivered or not inbox.catching_up:
             self._busy_since = None
         if delivered:
@@ -242,6 +268,16 @@ class PumpSelector(selectors.BaseSelector):
             return self._inner.select(_bounded(timeout) if inbox.catching_up else timeout)
         finally:
             inbox.after_sleep()
+
+    def _deliver(self, inbox: Inbox) -> bool:
+        """Deliver until something becomes ready to run by it: as long as nothing does, the flow has nothing else to do."""
+        loop: Any = self._loop
+        count = 0
+        while count < DELIVERIES and inbox.deliver_one():  # what it raises ends the loop, and with it the flow
+            count += 1
+            if loop._ready:
+                break
+        return count > 0
 
     def _check_that_it_asks(self, inbox: Inbox, timeout: float | None) -> None:
         """A resumed flow rests, and has not asked for the next recorded outcome: give it time where it may still do so."""

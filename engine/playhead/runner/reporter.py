@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from playhead.core.names import Epoch, RunId, Seq
 from playhead.core.state import RunStatus
@@ -27,7 +27,7 @@ BEAT_SECONDS: Final = 0.5  # that a heartbeat gets at least, however short the l
 LOOK_AGAIN_SECONDS: Final = 0.001  # at the least: two clocks never agree to the last digit
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # of one report, half of what a server reads: a single event may have more
 
-Row = tuple[str, int, dict[str, Any]]
+Noted = tuple[Epoch, Seq, Record]
 
 
 class Reporter:
@@ -57,7 +57,7 @@ class Reporter:
         self._on_lease = on_lease
         self._on_over = on_over
         self._monotonic = monotonic
-        self._outbox: deque[tuple[Epoch, Seq, Row]] = deque()
+        self._outbox: deque[Noted] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._closed = asyncio.Event()  # no more company will come
@@ -72,19 +72,14 @@ class Reporter:
         self.state: RunStatus | None = None  # as of the newest answer
         self.over: PlayheadError | None = None
 
-    def note(self, epoch: Epoch, seq: Seq, record: Record) -> None:
-        """This record counts: report it. Any thread; a run's records in order."""
-        self._outbox.append((epoch, seq, (record.type, record.schema, dict(record.data))))
+    def note(self, epoch: Epoch, first: Seq, records: Sequence[Record]) -> None:
+        """These records count: report them, numbered from `first` on. Any thread; a run's records in order."""
+        self._outbox.extend((epoch, Seq(seq), record) for seq, record in enumerate(records, first))
         with self._lock:
             if not self._waiting or self._loop is None:
                 return
             self._waiting = False
         self._loop.call_soon_threadsafe(self._news.set)
-
-    def adopt(self, epoch: Epoch, first: Seq, records: Sequence[Record]) -> None:
-        """Records of an earlier epoch that the log lacks; before any of this epoch's own."""
-        for index, record in enumerate(records):
-            self.note(epoch, Seq(first + index), record)
 
     def granted(self, started: Started, sent_at: float) -> None:
         """The lease is this runner's, from the moment the request was sent."""
@@ -147,24 +142,24 @@ class Reporter:
             return
         await self._news.wait()
 
-    def _take(self) -> list[tuple[Epoch, Seq, Row]]:
-        batch: list[tuple[Epoch, Seq, Row]] = []
+    def _take(self) -> list[Noted]:
+        batch: list[Noted] = []
         size = 0
         while self._outbox and len(batch) < MAX_BATCH_EVENTS:
-            epoch, _, (_, _, fields) = self._outbox[0]
-            size += bytes_of(fields)
+            epoch, _, record = self._outbox[0]
+            size += bytes_of(record.data)
             if batch and (epoch != batch[0][0] or size > MAX_BATCH_BYTES):
                 break
             batch.append(self._outbox.popleft())
         return batch
 
-    async def _send(self, batch: list[tuple[Epoch, Seq, Row]]) -> None:
+    async def _send(self, batch: list[Noted]) -> None:
         request = ReportRequest(
             epoch=self._epoch,
             grant=self._grant,
             origin=batch[0][0],
             first_seq=batch[0][1],
-            events=tuple(row for _, _, row in batch),
+            events=tuple((record.type, record.schema, dict(record.data)) for _, _, record in batch),
         )
         attempt = 0
         while True:

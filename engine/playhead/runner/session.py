@@ -154,7 +154,7 @@ class FlowSession:
 
     def _list_of(self, future: TaskFuture[Any]) -> Sequence[Any]:
         """The list that a future brings; the flow waits for it."""
-        self._pump_until(future.done)
+        self._pump_until(future.done, self.launcher.call_of(future.key))
         return list(future.result())
 
     def _check_upstream(self, key: TaskKey, after: tuple[TaskKey, ...]) -> None:
@@ -204,7 +204,8 @@ class FlowSession:
     def sleep_blocking(self, delay: timedelta) -> None:
         if self.is_async:
             raise MisusedCall("sleep_blocking() would block this async flow", hint="await playhead.sleep(...)")
-        self._pump_until(self._timer("sleep", delay).fired.done)
+        timer = self._timer("sleep", delay)
+        self._pump_until(timer.fired.done, timer)
 
     def timeout(self, delay: timedelta) -> AbstractAsyncContextManager[None]:
         return self._timeout(delay)
@@ -280,9 +281,9 @@ class FlowSession:
                 f"the future of task {future.key} is not done, and .result() would block this async flow",
                 hint=f"await the future of {future.key}",
             )
-        self._pump_until(future.done)
+        self._pump_until(future.done, self.launcher.call_of(future.key))
 
-    def _pump_until(self, done: Callable[[], bool]) -> None:
+    def _pump_until(self, done: Callable[[], bool], what: Call | Timer | None) -> None:
         """Deliver until then. In a flow that is not async whoever waits delivers, one thread at a time: the flow's own thread
         may be waiting for the others, and then nobody else would. In an async flow another thread leaves it to the loop."""
         if self._flow_is_async and threading.current_thread() is not self._thread:
@@ -293,7 +294,7 @@ class FlowSession:
                 continue
             if self.inbox.catching_up and not self.identity.has_foreign:
                 self.inbox.refuse_divergence()
-            self.inbox.wait(done)
+            self.inbox.wait(done, lambda: what is None or what.counts)
 
     async def drain(self) -> None:
         """Until everything that was asked for has ended and was delivered; for async flows. What the flow has left behind
@@ -308,7 +309,7 @@ class FlowSession:
     def drain_blocking(self) -> None:
         self._ended = True
         for call in self.launcher.all_calls():
-            self._pump_until(lambda: call.delivered)  # noqa: B023  # called before the next turn of the loop
+            self._pump_until(lambda: call.delivered, call)  # noqa: B023  # called before the next turn of the loop
         self._refuse_leftovers()
 
     def _refuse_leftovers(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from playhead.core import events as ev
-from playhead.core.names import Micros, Seq, TaskKey
+from playhead.core.names import Micros, TaskKey
 from playhead.journal.format import Record
 from playhead.runner.means import Means
 from playhead.runner.pump import Inbox
@@ -20,9 +20,14 @@ class Timer:
         self._due = due
         self._means = means
         self._inbox = inbox
+        self.counts = False  # whether its firing does
         self._dropped = False
         self._armed = False
         self._waits = False
+
+    @property
+    def awaited(self) -> bool:
+        return not self._dropped
 
     def arm(self, *, waits: bool) -> None:
         """Fire when due; while the flow catches up with what is recorded, not before that is over."""
@@ -52,5 +57,6 @@ class Timer:
         event = ev.TimerFired(at=self._means.upkeep.now(), key=self.key)
         self._means.journal.append(Record(event.TYPE, event.SCHEMA, ev.encode(event), then=self._counts))
 
-    def _counts(self, seq: Seq) -> None:
+    def _counts(self, _: Record) -> None:
+        self.counts = True
         self._inbox.put(self)
