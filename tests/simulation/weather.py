@@ -126,8 +126,9 @@ def dying_server(rng: random.Random) -> Weather:
 
 
 def stopped_at_its_end(rng: random.Random) -> Weather:
-    """Three times a runner is stopped when its flow has ended, so that its outcome comes late."""
-    fates = tuple((Fate(rng.randint(60, 240), Fault.STOP, LEASE_SECONDS * 3),) for _ in range(3))
+    """Two runners are stopped early, and the third in one of its last reports, so that the run's outcome comes late."""
+    reports = (1, 1, rng.randint(20, 30))
+    fates = tuple((Fate(report, Fault.STOP, LEASE_SECONDS * 3, "ask report"),) for report in reports)
     return Weather(flow=rng.randrange(2), fates=fates, proofs=0.0)
 
 

@@ -43,7 +43,7 @@ from playhead.trust.payload import load
 from tests.simulation import checkers as ck
 from tests.simulation.checkers import Checkers, Violation
 from tests.simulation.disk import Disk
-from tests.simulation.executor import Workers
+from tests.simulation.executor import LATEST_SECONDS, Workers
 from tests.simulation.fibers import Fiber, Process, Schedule, Stuck
 from tests.simulation.flows import EXPECTED, FLOWS, Ledger, keeping
 from tests.simulation.interposed import interposed
@@ -134,7 +134,7 @@ class World:
 
     def live(self) -> None:
         executor, self.flow.executor = self.flow.executor, cast("Any", self.workers)
-        ledger = Ledger(self.checkers.on_execution, self.checkers.on_seen)
+        ledger = Ledger(self._on_execution, self.checkers.on_seen)
         try:
             with keeping(ledger):
                 self.server.start()
@@ -149,6 +149,11 @@ class World:
         finally:
             self.schedule.end()
             self.flow.executor = executor
+
+    def _on_execution(self, fiber: Fiber, key: str, attempt: int) -> None:
+        """A task's function runs, and takes its time: one worker performs many, and others must come in between."""
+        self.checkers.on_execution(fiber, key, attempt)
+        self.schedule.sleep(self.rng.uniform(0.0, LATEST_SECONDS))
 
     # --- the agent and the client --------------------------------------------------------------------------------------------------
 
