@@ -178,6 +178,7 @@ def _threading(schedule: Schedule) -> SimpleNamespace:
         Event=lambda: Event(schedule),
         Thread=thread,
         current_thread=threading.current_thread,
+        main_thread=threading.main_thread,
     )
 
 

@@ -106,6 +106,19 @@ def test_equal_values_have_equal_fingerprints(value: object) -> None:
     assert fingerprint(value) == fingerprint(_rebuilt(value)) is not None
 
 
+@given(json_like)
+def test_the_short_way_for_small_plain_values_leads_to_the_same_place(value: object) -> None:
+    short = module._plainly(value, module.PLAIN_DEPTH)  # pyright: ignore[reportPrivateUsage]  # the two must agree
+    assert short in (None, module._Canonical().encode(value))  # pyright: ignore[reportPrivateUsage]  # as above
+
+
+def test_what_flows_pass_most_takes_the_short_way() -> None:
+    for value in ([[1, "a"], {}], [[[1.5, None]], {"b": b"c"}]):
+        assert module._plainly(value, module.PLAIN_DEPTH) is not None  # pyright: ignore[reportPrivateUsage]  # as above
+    for value in (Point(1), [Point(1)], {"a": {1}}, {Point: 1}, list(range(100)), _nested(5, 1)):
+        assert module._plainly(value, module.PLAIN_DEPTH) is None  # pyright: ignore[reportPrivateUsage]  # as above
+
+
 def _filled_backwards(value: set[object]) -> set[object]:
     """An equal set whose order differs where its members share a place in the table."""
     return {*list(value)[::-1]}
@@ -172,6 +185,7 @@ class TestOpaque:
 
     def test_what_is_too_much_stops_early(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MAX_PARTS", 10)
+        monkeypatch.setattr(module, "PLAIN_WIDTH", 5)
         assert fingerprint(list(range(9))) is not None
         assert fingerprint(list(range(10))) is None
         assert opaque_parts(list(range(10))) == ("",)

@@ -36,6 +36,8 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
     Cancelling it, as asyncio's helpers do, ends the waiting; the task itself goes on.
     """
 
+    __slots__ = ("_session", "_waiters", "key", "looked_at")
+
     def __init__(self, session: Session, key: TaskKey, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._session = session

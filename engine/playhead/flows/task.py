@@ -69,6 +69,7 @@ class Task(Generic[P, R_co]):
         self.log_prints = log_prints
         self.is_async = inspect.iscoroutinefunction(fn)
         self.signature = inspect.signature(fn)
+        self._plain = _plain_counts(self.signature)
         self._key = key
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
@@ -108,10 +109,11 @@ class Task(Generic[P, R_co]):
         )  # fmt: skip
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Any) -> CallRequest:
-        try:
-            self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"task {self.name}: {error}") from None
+        if kwargs or len(args) not in self._plain:
+            try:
+                self.signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"task {self.name}: {error}") from None
         waits: tuple[Any, ...] = (wait_for,) if asyncio.isfuture(wait_for) else tuple(wait_for)
         return CallRequest(task=self, args=args, kwargs=kwargs, wait_for=waits, key=self._key)
 
@@ -178,6 +180,14 @@ def task(
         return Task(function, name=name, retry=policy, timeout=timeout, log_prints=log_prints)
 
     return make(fn) if fn is not None else make
+
+
+def _plain_counts(signature: inspect.Signature) -> range:
+    """How many arguments fit without a look at their names; to bind them takes longer than all the rest of asking for a call."""
+    parameters = signature.parameters.values()
+    if any(each.kind not in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) for each in parameters):
+        return range(0)
+    return range(sum(each.default is each.empty for each in parameters), len(parameters) + 1)
 
 
 def _checked(kind: str, name: str) -> str:

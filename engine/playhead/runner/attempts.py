@@ -19,6 +19,7 @@ from playhead.core.events import FailureCategory
 from playhead.errors import InfrastructureLost, PlayheadError, TaskLost, UpstreamFailed
 from playhead.journal.format import Blob, Record
 from playhead.runner import perform as pf
+from playhead.runner import steps
 from playhead.runner.calls import Call, Stage
 from playhead.runner.means import Means
 from playhead.runner.upkeep import moment_after
@@ -54,8 +55,7 @@ class Attempts:
         """Once for each launch: a second one is against the lifecycle. The lock is held."""
         if call.recorded_start < call.execution:
             call.recorded_start = call.execution
-            started = ev.TaskStarted(at=self._now(), key=call.key, attempt=call.attempt)
-            self._means.journal.append(_record(started, None))
+            self._means.journal.append(steps.started(self._now(), call.key, call.attempt))
 
     def answered(self, call: Call, execution: int, performed: pf.Performed) -> bool:
         """An attempt has ended. False if nobody listens any more: it was timed out, cancelled, or taken for lost.
@@ -67,28 +67,29 @@ class Attempts:
             return False
         try:
             if performed.category is None:
-                answer, payload = self._success(call, performed)
+                answer = self._success(call, performed)
             else:
-                answer, payload = self._retrying(call, performed) or self._failure(call, performed)
+                answer = self._retrying(call, performed) or self._failure(call, performed)
             with self._lock:
                 if not call.is_running(execution):
                     return False
                 self.record_start(call)  # its deadline may have come before its worker got to it
-                if isinstance(answer, ev.TaskRetrying):
-                    self._rest(call, answer, payload)
+                if answer.type == ev.TaskRetrying.TYPE:
+                    self._rest(call, answer)
                 else:
-                    self._end(call, answer, payload)
+                    self._end(call, answer)
         except Exception as error:  # noqa: BLE001  # a storage's, or ours: the call would never end
             self._following.broken(error)
         return True
 
     def cancel(self, call: Call) -> None:
         """It ends here. The lock is held."""
-        self._end(call, ev.TaskCancelled(at=self._now(), key=call.key, attempt=call.attempt), None)
+        cancelled = ev.TaskCancelled(at=self._now(), key=call.key, attempt=call.attempt)
+        self._end(call, _record(cancelled, None, then=partial(self._following.ended, call)))
 
     def fail_upstream(self, call: Call, failed: Call) -> None:
         """It does not run: what it needs did not succeed. The lock is held."""
-        self._end(call, *self._failure(call, pf.failure_of(_upstream_failed(call, failed))))
+        self._end(call, self._failure(call, pf.failure_of(_upstream_failed(call, failed))))
 
     def lost(self, call: Call, execution: int, error: InfrastructureLost) -> None:
         """Its worker has died under it."""
@@ -114,18 +115,19 @@ class Attempts:
 
     # --- the answer ----------------------------------------------------------------------------------------------------------
 
-    def _success(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob]:
+    def _success(self, call: Call, performed: pf.Performed) -> Record:
         payload, mac = self._means.payloads.keep(call.key, call.attempt, performed.payload)
         size = size_class(len(performed.payload))
-        return ev.TaskSucceeded(at=self._now(), key=call.key, attempt=call.attempt, mac=mac, size=size), payload
+        then = partial(self._following.ended, call)
+        return steps.succeeded(self._now(), call.key, call.attempt, mac, size, payload, then)
 
-    def _failure(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob]:
+    def _failure(self, call: Call, performed: pf.Performed) -> Record:
         assert performed.category is not None
         payload, mac = self._means.payloads.keep(call.key, call.attempt, performed.payload)
         failed = ev.TaskFailed(at=self._now(), key=call.key, attempt=call.attempt, category=performed.category, mac=mac)
-        return failed, payload
+        return _record(failed, payload, then=partial(self._following.ended, call))
 
-    def _retrying(self, call: Call, performed: pf.Performed) -> tuple[ev.TaskEvent, bytes | Blob] | None:
+    def _retrying(self, call: Call, performed: pf.Performed) -> Record | None:
         """None: the attempt that failed was the last."""
         assert performed.category is not None
         pause = self._retry_pause(call, performed)
@@ -137,7 +139,7 @@ class Attempts:
             at=at, key=call.key, attempt=call.attempt, category=performed.category, mac=mac,
             retry_at=moment_after(at, pause),
         )  # fmt: skip
-        return event, payload
+        return _record(event, payload, then=partial(self._retry, call))
 
     def _retry_pause(self, call: Call, performed: pf.Performed) -> timedelta | None:
         if performed.category in (FailureCategory.UPSTREAM, FailureCategory.LOST) or self._final:
@@ -155,12 +157,12 @@ class Attempts:
 
     # --- its record ----------------------------------------------------------------------------------------------------------
 
-    def _rest(self, call: Call, event: ev.TaskRetrying, payload: bytes | Blob) -> None:
+    def _rest(self, call: Call, retrying: Record) -> None:
         """The next attempt begins at its time, and not before this is recorded."""
         call.stage = Stage.RESTING
         call.in_executor = None
-        call.resting_until = event.retry_at
-        self._means.journal.append(_record(event, payload, then=partial(self._retry, call)))
+        call.resting_until = retrying.data["retry_at"]
+        self._means.journal.append(retrying)
 
     def _retry(self, call: Call, _: Record) -> None:
         with self._lock:
@@ -168,10 +170,10 @@ class Attempts:
                 call.attempt += 1
                 self._following.again(call)
 
-    def _end(self, call: Call, event: ev.TaskEvent, payload: bytes | Blob | None) -> None:
+    def _end(self, call: Call, outcome: Record) -> None:
         call.stage = Stage.ENDING
         call.in_executor = None
-        self._means.journal.append(_record(event, payload, then=partial(self._following.ended, call)))
+        self._means.journal.append(outcome)
 
     def _now(self) -> int:
         return self._means.upkeep.now()

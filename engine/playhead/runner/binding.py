@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from playhead.core.names import TaskKey
@@ -28,6 +28,11 @@ def find_futures(value: Any, depth: int = 0) -> list[TaskFuture[Any] | TaskFutur
     return found
 
 
+def find_all(*values: Any) -> list[TaskFuture[Any] | TaskFutures[Any]]:
+    """The futures in all of these values, as `find_futures` finds them in each."""
+    return [future for value in values if value for future in find_futures(value)]
+
+
 def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth: int, seen: dict[int, Any]) -> None:
     """`seen` are the containers that were looked into, kept so that no other object gets their address."""
     if type(value) in _LEAVES or depth > MAX_DEPTH:
@@ -42,7 +47,8 @@ def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth:
     seen[id(it)] = it
     first = len(found)
     for part in parts:
-        _collect(part, found, depth + 1, seen)
+        if type(part) not in _LEAVES:
+            _collect(part, found, depth + 1, seen)
     if isinstance(value, set | frozenset):
         found[first:] = sorted(found[first:], key=lambda future: future.key)
 
@@ -99,19 +105,18 @@ def _rebuilt(value: Any, parts: Sequence[Any]) -> Any:
     )
 
 
-def upstream_keys(*values: Any) -> tuple[TaskKey, ...]:
-    """The keys of all futures in the values, each once, in order."""
-    return tuple(dict.fromkeys(future.key for value in values for future in find_futures(value)))
+def upstream_keys(found: Iterable[TaskFuture[Any] | TaskFutures[Any]]) -> tuple[TaskKey, ...]:
+    """The keys of these futures, each once, in order."""
+    return tuple(dict.fromkeys(future.key for future in found))
 
 
-def all_futures(*values: Any) -> list[TaskFuture[Any]]:
-    """Every single future in the values, the elements of maps included, each once."""
-    found: dict[int, TaskFuture[Any]] = {}
-    for value in values:
-        for future in find_futures(value):
-            for single in future if isinstance(future, TaskFutures) else (future,):
-                found[id(single)] = single
-    return list(found.values())
+def single_futures(found: Iterable[TaskFuture[Any] | TaskFutures[Any]]) -> Iterable[TaskFuture[Any]]:
+    """Each of these futures, the elements of maps one by one, and each once."""
+    singles: dict[int, TaskFuture[Any]] = {}
+    for future in found:
+        for single in future if isinstance(future, TaskFutures) else (future,):
+            singles[id(single)] = single
+    return singles.values()
 
 
 def is_mappable(value: Any) -> bool:

@@ -40,7 +40,7 @@ class Scope:
             raise MisusedCall(f"the key {self.path}{name} was given away by name", hint="use a name that no task has")
         count = self._counts.get(name, 0) + 1
         self._counts[name] = count
-        return self._checked(self.path + (name if count == 1 else f"{name}~{count}"))
+        return check_length(TaskKey(self.path + (name if count == 1 else f"{name}~{count}")))
 
     def named_key(self, name: str) -> TaskKey:
         """The place of exactly that name. Raises MisusedCall when the scope has given it away."""
@@ -49,14 +49,7 @@ class Scope:
                 f"the key {self.path}{name} is taken in this run", hint="with_key needs a name used once in its scope"
             )
         self._names.add(name)
-        return self._checked(self.path + name)
-
-    def _checked(self, key: str) -> TaskKey:
-        if len(key) > MAX_KEY_LENGTH:
-            raise MisusedCall(
-                f"the key {key[:80]}… is longer than {MAX_KEY_LENGTH} letters", hint="nest scopes and flows less deeply"
-            )
-        return TaskKey(key)
+        return check_length(TaskKey(self.path + name))
 
 
 _scope_var: ContextVar[Scope | None] = ContextVar("playhead_scope", default=None)
@@ -138,6 +131,15 @@ class Identity:
             return task
 
         return make
+
+
+def check_length(key: TaskKey) -> TaskKey:
+    """The key itself, if an event may hold it; else a MisusedCall."""
+    if len(key) > MAX_KEY_LENGTH:
+        raise MisusedCall(
+            f"the key {key[:80]}… is longer than {MAX_KEY_LENGTH} letters", hint="nest scopes and flows less deeply"
+        )
+    return key
 
 
 def coroutine_name(coro: Coroutine[Any, Any, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from playhead.core.events import MAX_WIDTH
@@ -21,12 +22,12 @@ ListOf = Callable[[TaskFuture[Any]], Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A map's calls. `aligned` are maps whose element i is needed by element i; None: futures of all sorts stand in the iterables,
-    so that each element has upstream keys of its own."""
+    """A map's calls. `aligned` are maps whose element i is needed by element i, and by that alone beside what is shared; None:
+    futures of all sorts stand in the iterables, so that each element has upstream keys of its own."""
 
     elements: tuple[Arguments, ...]
     shared: tuple[Any, ...]
-    aligned: tuple[TaskKey, ...] | None
+    aligned: tuple[TaskFutures[Any], ...] | None
 
 
 def mapping_of(base: TaskKey, request: CallRequest, list_of: ListOf) -> Mapping:
@@ -35,7 +36,7 @@ def mapping_of(base: TaskKey, request: CallRequest, list_of: ListOf) -> Mapping:
     values = [*request.args, *request.kwargs.values()]
     columns: dict[int | str, Sequence[Any]] = {}
     shared: dict[int | str, Any] = {}
-    aligned: dict[TaskKey, None] = {}
+    aligned: dict[TaskKey, TaskFutures[Any]] = {}
     mixed = False
     for name, value in zip(names, values, strict=True):
         it: Any = value
@@ -43,7 +44,7 @@ def mapping_of(base: TaskKey, request: CallRequest, list_of: ListOf) -> Mapping:
             shared[name] = it.value
         elif isinstance(value, TaskFutures):
             columns[name] = it
-            aligned[value.key] = None
+            aligned[value.key] = it
         elif isinstance(value, TaskFuture):
             columns[name] = list_of(it)
         elif is_mappable(value):
@@ -52,18 +53,14 @@ def mapping_of(base: TaskKey, request: CallRequest, list_of: ListOf) -> Mapping:
         else:
             shared[name] = value
     width = _width(base, columns)
-
-    def cell(name: int | str, row: int) -> Any:
-        return columns[name][row] if name in columns else shared[name]
-
-    elements = tuple(
-        (
-            tuple(cell(index, row) for index in range(len(request.args))),
-            {name: cell(name, row) for name in request.kwargs},
-        )
-        for row in range(width)
-    )
-    return Mapping(elements, tuple(shared.values()), None if mixed else tuple(aligned))
+    cells = {name: columns[name] if name in columns else repeat(shared[name], width) for name in names}
+    rows = list(zip(*(cells[index] for index in range(len(request.args))), strict=True)) or [()] * width
+    by_name = [
+        dict(zip(request.kwargs, row, strict=True))
+        for row in zip(*(cells[name] for name in request.kwargs), strict=True)
+    ]
+    elements = tuple(zip(rows, by_name or ({} for _ in range(width)), strict=True))
+    return Mapping(elements, tuple(shared.values()), None if mixed else tuple(aligned.values()))
 
 
 def _width(base: TaskKey, columns: dict[int | str, Sequence[Any]]) -> int:

@@ -7,8 +7,9 @@ and every other task see what reads back, live as after a resume.
 from __future__ import annotations
 
 import contextvars
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from playhead.core.kinds import FailureCategory
 from playhead.errors import UnloadableOutcome
@@ -19,8 +20,7 @@ from playhead.trust.failure import dump_failure
 from playhead.trust.payload import dump
 
 
-@dataclass(frozen=True, slots=True)
-class Performed:
+class Performed(Struct, frozen=True):
     """How one attempt ended: the payload is a result where `category` is None, else a failure. `lines` are log lines not yet written."""
 
     payload: bytes
@@ -29,8 +29,7 @@ class Performed:
     lines: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class CallInfo:
+class CallInfo(Struct, frozen=True):
     """What code inside the task may know of it."""
 
     current: CurrentRun

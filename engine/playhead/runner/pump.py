@@ -25,6 +25,7 @@ QUIET_SECONDS: Final = (
     30.0  # that a resumed flow may wait for a thread or a process of its own, which nobody here can see
 )
 DELIVERIES: Final = 1_000  # in a row, between two looks at the loop's timers and I/O
+SIGNAL_SECONDS: Final = 1.0  # a Ctrl-C that comes just before a wait begins is seen only when that wait ends
 LOOK_SECONDS: Final = 1.0  # while catching up: how often a flow that waits for something of its own is looked at
 
 
@@ -165,7 +166,8 @@ class Inbox:
         self._waiters += 1
         self._comes.append(comes)
         try:
-            self._news.wait()
+            main = threading.current_thread() is threading.main_thread()
+            self._news.wait(SIGNAL_SECONDS if main else None)
         finally:
             self._waiters -= 1
             self._comes.remove(comes)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
+from itertools import repeat
 from typing import Any
 
 from playhead.core import events as ev
@@ -21,11 +22,11 @@ from playhead.flows.context import CallRequest, CurrentRun
 from playhead.flows.future import TaskFuture, TaskFutures, Waiter
 from playhead.journal.format import Record
 from playhead.journal.reader import load_payload
-from playhead.runner.binding import all_futures, upstream_keys
+from playhead.runner.binding import find_all, single_futures, upstream_keys
 from playhead.runner.calls import Call, Ending, Stage
-from playhead.runner.identity import Identity
+from playhead.runner.identity import Identity, check_length
 from playhead.runner.launcher import Launcher
-from playhead.runner.mapping import Arguments, mapping_of
+from playhead.runner.mapping import Arguments, Mapping, mapping_of
 from playhead.runner.means import Means
 from playhead.runner.places import Places
 from playhead.runner.pump import Delivery, Inbox
@@ -89,8 +90,9 @@ class FlowSession:
         scope = self.identity.current()
         key = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
         arguments = request.args, request.kwargs
-        needs = self._needs(request, arguments)
-        self._ask(key, request, arguments)
+        found = find_all(*arguments, request.wait_for)
+        needs = self._needs(found)
+        self._ask(key, request, arguments, upstream_keys(found))
         return self._call(key, request, arguments, needs).future
 
     def map(self, request: CallRequest) -> TaskFutures[Any]:
@@ -99,29 +101,51 @@ class FlowSession:
         base = scope.named_key(request.key) if request.key else scope.next_key(request.task.name)
         mapping = mapping_of(base, request, self._list_of)
         keys = [TaskKey(f"{base}.{index}") for index in range(len(mapping.elements))]
-        placed = list(zip(keys, mapping.elements, strict=True))
-        needs = [self._needs(request, arguments) for arguments in mapping.elements]
-        if mapping.aligned is None:
-            for key, arguments in placed:
-                self._ask(key, request, arguments)
-        else:
-            after = upstream_keys(mapping.shared, request.wait_for)
-            self._check_upstream(base, after)
-            mapped = ev.TaskMapped(
-                at=self._now(),
-                key=base,
-                name=request.task.name,
-                width=len(keys),
-                after=after,
-                each=mapping.aligned,
-            )
-            self._places.ask(base, mapped, mapping.elements)
-        calls = [self._call(key, request, arguments, its) for (key, arguments), its in zip(placed, needs, strict=True)]
+        check_length(keys[-1] if keys else base)
+        calls = (
+            self._map_mixed(keys, request, mapping)
+            if mapping.aligned is None
+            else self._map_evenly(base, keys, request, mapping, mapping.aligned)
+        )
         return TaskFutures(base, [call.future for call in calls])
 
-    def _ask(self, key: TaskKey, request: CallRequest, arguments: Arguments) -> None:
+    def _map_evenly(
+        self,
+        base: TaskKey,
+        keys: list[TaskKey],
+        request: CallRequest,
+        mapping: Mapping,
+        aligned: tuple[TaskFutures[Any], ...],
+    ) -> list[Call]:
+        """All elements need the same, and of some other maps the element of their own number: one event asks for all."""
+        found = find_all(mapping.shared, request.wait_for)
+        shared = self._needs(found)
+        own = [self._needs([future]) for future in aligned]
+        after = upstream_keys(found)
+        self._check_upstream(base, after)
+        mapped = ev.TaskMapped(
+            at=self._now(), key=base, name=request.task.name, width=len(keys), after=after, each=upstream_keys(aligned)
+        )
+        self._places.ask(base, mapped, mapping.elements)
+        needs = [(*row, *shared) for row in zip(*own, strict=True)] if own else repeat(shared, len(keys))
+        return [
+            self._call(key, request, arguments, its)
+            for key, arguments, its in zip(keys, mapping.elements, needs, strict=True)
+        ]
+
+    def _map_mixed(self, keys: list[TaskKey], request: CallRequest, mapping: Mapping) -> list[Call]:
+        """Each element needs what it needs, and is asked for by itself."""
+        found = [find_all(*arguments, request.wait_for) for arguments in mapping.elements]
+        needs = [self._needs(each) for each in found]
+        for key, arguments, each in zip(keys, mapping.elements, found, strict=True):
+            self._ask(key, request, arguments, upstream_keys(each))
+        return [
+            self._call(key, request, arguments, its)
+            for key, arguments, its in zip(keys, mapping.elements, needs, strict=True)
+        ]
+
+    def _ask(self, key: TaskKey, request: CallRequest, arguments: Arguments, after: tuple[TaskKey, ...]) -> None:
         """Record that this one call was asked for."""
-        after = upstream_keys(*arguments, request.wait_for)
         self._check_upstream(key, after)
         asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
         self._places.ask(key, asked, [arguments])
@@ -137,9 +161,9 @@ class FlowSession:
             self.inbox.wake()  # another thread may wait for this to be asked for
         return call
 
-    def _needs(self, request: CallRequest, arguments: Arguments) -> tuple[Call, ...]:
-        """The calls whose values it takes, or waits for. MisusedCall: one of another run; nothing was recorded yet."""
-        return tuple(self._upstream(needed) for needed in all_futures(*arguments, request.wait_for))
+    def _needs(self, found: Sequence[TaskFuture[Any] | TaskFutures[Any]]) -> tuple[Call, ...]:
+        """The calls whose values are taken, or waited for. MisusedCall: one of another run; nothing was recorded yet."""
+        return tuple(self._upstream(needed) for needed in single_futures(found)) if found else ()
 
     def _upstream(self, needed: TaskFuture[Any]) -> Call:
         if needed._session is not self:  # pyright: ignore[reportPrivateUsage]  # a future and its session are one thing

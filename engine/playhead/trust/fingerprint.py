@@ -24,6 +24,8 @@ from pydantic import BaseModel
 DIGEST_BYTES: Final = 16
 MAX_PARTS: Final = 100_000  # of one value: beyond it, telling whether the input changed costs more than most tasks
 MAX_DEPTH: Final = 64
+PLAIN_DEPTH: Final = 3  # of small plain values, which are most: they are encoded without looking out for anything else
+PLAIN_WIDTH: Final = 32
 MAX_DESCRIBED: Final = 80  # characters: two of them fit into a message
 
 _INLINE = 64  # bytes: longer strings are hashed at once instead of being copied through every level
@@ -37,7 +39,7 @@ def fingerprint(value: object) -> bytes | None:
     value of more than MAX_PARTS parts has no canonical form.
     """
     try:
-        encoded = _Canonical().encode(value)
+        encoded = _plainly(value, PLAIN_DEPTH) or _Canonical().encode(value)
     except _TooManyParts:
         return None
     return None if encoded is _OPAQUE else hashlib.sha256(encoded).digest()[:DIGEST_BYTES]
@@ -61,6 +63,29 @@ def describe(value: object) -> str:
 
 class _TooManyParts(Exception):
     pass
+
+
+def _plainly(value: object, depth: int) -> bytes | None:
+    """What `_Canonical` makes of leaves in few and small lists, tuples and dicts, in a third of its time; None for all else."""
+    leaf = _LEAVES.get(type(value))
+    if leaf is not None:
+        tag, content = leaf
+        return _tagged(tag, content(value))
+    kind = type(value)
+    if kind not in _CONTAINERS or depth == 0 or len(it := cast("Sequence[object]", value)) > PLAIN_WIDTH:
+        return None
+    parts = [_plainly(part, depth - 1) for part in it]
+    if kind is dict:
+        named = cast("dict[object, object]", value).values()
+        items = [_plainly(part, depth - 1) for part in named]
+        pairs = sorted(
+            (key, item) for key, item in zip(parts, items, strict=True) if key is not None and item is not None
+        )
+        encoded = [key + item for key, item in pairs]
+        return _tagged(b"m", b"".join(encoded)) if len(encoded) == len(parts) else None
+    if None in parts:
+        return None
+    return _tagged(b"l" if kind is list else b"t", b"".join(cast("list[bytes]", parts)))
 
 
 class _Canonical:
@@ -191,6 +216,7 @@ class _Short(reprlib.Repr):
 
 
 _OPAQUE: Final = b"?"
+_CONTAINERS: Final = frozenset({list, tuple, dict})
 _SHORT = _Short()
 
 # By exact type: a subclass of str, int or datetime may hold more than its base shows.
