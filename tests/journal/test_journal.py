@@ -114,6 +114,30 @@ def test_everything_that_waits_behind_a_flush_is_written_by_one() -> None:
     assert storage.appends == 2
 
 
+@pytest.mark.parametrize("last", ["conclude", "close", "commit_and_wait"])
+def test_what_a_leader_leaves_when_its_time_is_over_is_written_by_whoever_waits_for_it(last: str) -> None:
+    """A worker writes one batch and goes on with its work; at a run's end nobody else may come by."""
+    storage = SlowStorage()
+    journal = Journal(storage)
+    journal.writer.append(record(0))
+    leader = threading.Thread(target=journal.writer.commit_some, args=(1,))
+    leader.start()
+    assert storage.first_began.wait(10)
+    journal.writer.append(record(1))
+    ends: dict[str, Callable[[], None]] = {
+        "conclude": lambda: journal.writer.conclude(record(2)),
+        "commit_and_wait": lambda: journal.writer.commit_and_wait(record(2)),
+        "close": journal.writer.close,
+    }
+    end = threading.Thread(target=ends[last], daemon=True)
+    end.start()
+    storage.let_go.set()
+    leader.join(10)
+    end.join(10)
+    assert not end.is_alive()
+    assert journal.counted == ([0, 1] if last == "close" else [0, 1, 2])
+
+
 def test_a_fence_ends_the_journal_and_nothing_counts_after_it() -> None:
     storage = MemoryStorage()
     journal = Journal(storage)

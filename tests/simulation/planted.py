@@ -129,8 +129,8 @@ def forgets_what_completed(patch: pytest.MonkeyPatch) -> None:
         call.stage = Stage.WAITING
         real(launcher, call, needs)
 
-    real = Launcher.add
-    _replace(patch, Launcher, "add", add)
+    real = Launcher._add  # pyright: ignore[reportPrivateUsage]  # as above
+    _replace(patch, Launcher, "_add", add)
 
 
 def draws_facts_anew(patch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ class JournalWriter:
     def wait(self, count: int) -> None:
         """Until so many records count; somebody else writes them. Raises what ended the journal."""
         with self._written:
-            self._written.wait_for(lambda: self._durable >= count or self._ended is not None)
+            self._written.wait_for(lambda: self._counts(count))
             if self._ended is not None and self._durable < count:
                 raise self._ended
 
@@ -103,10 +103,7 @@ class JournalWriter:
             if self._concluded:
                 raise RunnerEnded(f"the outcome of run {self._place.run} is recorded; nothing comes behind it")
             count = self._leave(*records)
-            leads = self._begin_to_lead()
-        if leads:
-            self._lead()
-        self.wait(count)
+        self._see_through(count)
 
     def conclude(self, record: Record) -> None:
         """The last record: return when it counts. What a thread that could not be stopped leaves later is dropped, as the log
@@ -114,10 +111,7 @@ class JournalWriter:
         with self._lock:
             count = self._leave(record)
             self._concluded = True
-            leads = self._begin_to_lead()
-        if leads:
-            self._lead()
-        self.wait(count)
+        self._see_through(count)
 
     def close(self) -> None:
         """Write what waits, take nothing more, and let go of the file. The journal stays open for readers."""
@@ -125,9 +119,30 @@ class JournalWriter:
         with self._written:
             self._concluded = True
             self._written.wait_for(lambda: not self._leading)
+            leads = self._begin_to_lead()  # whoever led may have left something: its time was over
+        if leads:
+            self._lead()
+        with self._written:
             file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def _see_through(self, count: int) -> None:
+        """Until so many records count, and lead whenever nobody does: another leader may stop before it came to them."""
+        while True:
+            with self._lock:
+                leads = self._begin_to_lead()
+            if leads:
+                self._lead()
+            with self._written:
+                self._written.wait_for(lambda: self._counts(count) or not self._leading)
+                if self._counts(count):
+                    break
+        self.wait(count)
+
+    def _counts(self, count: int) -> bool:
+        """Whether so many records count, or never will. The lock is held."""
+        return self._durable >= count or self._ended is not None
 
     # --- the leader ---------------------------------------------------------------------------------------------------
 

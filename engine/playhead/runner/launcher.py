@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from playhead.core.names import Micros, TaskKey
@@ -25,6 +26,7 @@ from playhead.runner.means import Means
 from playhead.runner.pump import Inbox
 from playhead.runner.workplace import Workplace
 
+ADDED_TOGETHER: Final = 1_000  # calls of a map: meanwhile no other call can end
 AHEAD: Final = 2  # calls handed to the executor for each that can run: enough that no worker waits for the next
 
 
@@ -68,24 +70,33 @@ class Launcher:
         """Nothing that was asked for is still to end."""
         return self._unended == 0
 
-    def add(self, call: Call, needs: tuple[Call, ...]) -> None:
-        """The flow asked for this call. It starts when it may."""
-        with self._lock:
-            self._calls[call.key] = call
-            if call.recorded:
-                return
-            self._unended += 1
-            call.needs = needs
-            for need in needs:
-                if need.ending is None:
-                    call.needed += 1
-                    need.dependents.append(call)
-            if self._cancelling:
-                self._attempts.cancel(call)
-                self._means.upkeep.kick()
-            elif call.needed == 0:
-                self._enqueue(call)
+    def add(self, calls: Sequence[Call], needs: Iterable[tuple[Call, ...]]) -> None:
+        """The flow asked for these calls, each of which needs some others. They start when they may.
+
+        Many are added before the first of them starts: else workers would come, find one call ready, and leave again.
+        """
+        placed = zip(calls, needs, strict=True)
+        while some := list(islice(placed, ADDED_TOGETHER)):
+            with self._lock:
+                for call, its in some:
+                    self._add(call, its)
                 self._start_ready()
+
+    def _add(self, call: Call, needs: tuple[Call, ...]) -> None:
+        self._calls[call.key] = call
+        if call.recorded:
+            return
+        self._unended += 1
+        call.needs = needs
+        for need in needs:
+            if need.ending is None:
+                call.needed += 1
+                need.dependents.append(call)
+        if self._cancelling:
+            self._attempts.cancel(call)
+            self._means.upkeep.kick()
+        elif call.needed == 0:
+            self._enqueue(call)
 
     def open_gate(self) -> None:
         """All recorded outcomes are delivered: what was not recorded may start."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
 from itertools import repeat
@@ -93,7 +93,9 @@ class FlowSession:
         found = find_all(*arguments, request.wait_for)
         needs = self._needs(found)
         self._ask(key, request, arguments, upstream_keys(found))
-        return self._call(key, request, arguments, needs).future
+        call = self._call(key, request, arguments)
+        self._add([call], [needs])
+        return call.future
 
     def map(self, request: CallRequest) -> TaskFutures[Any]:
         self._check_running()
@@ -128,10 +130,7 @@ class FlowSession:
         )
         self._places.ask(base, mapped, mapping.elements)
         needs = [(*row, *shared) for row in zip(*own, strict=True)] if own else repeat(shared, len(keys))
-        return [
-            self._call(key, request, arguments, its)
-            for key, arguments, its in zip(keys, mapping.elements, needs, strict=True)
-        ]
+        return self._call_all(keys, request, mapping, needs)
 
     def _map_mixed(self, keys: list[TaskKey], request: CallRequest, mapping: Mapping) -> list[Call]:
         """Each element needs what it needs, and is asked for by itself."""
@@ -139,10 +138,14 @@ class FlowSession:
         needs = [self._needs(each) for each in found]
         for key, arguments, each in zip(keys, mapping.elements, found, strict=True):
             self._ask(key, request, arguments, upstream_keys(each))
-        return [
-            self._call(key, request, arguments, its)
-            for key, arguments, its in zip(keys, mapping.elements, needs, strict=True)
-        ]
+        return self._call_all(keys, request, mapping, needs)
+
+    def _call_all(
+        self, keys: list[TaskKey], request: CallRequest, mapping: Mapping, needs: Iterable[tuple[Call, ...]]
+    ) -> list[Call]:
+        calls = [self._call(key, request, arguments) for key, arguments in zip(keys, mapping.elements, strict=True)]
+        self._add(calls, needs)
+        return calls
 
     def _ask(self, key: TaskKey, request: CallRequest, arguments: Arguments, after: tuple[TaskKey, ...]) -> None:
         """Record that this one call was asked for."""
@@ -150,16 +153,18 @@ class FlowSession:
         asked = ev.TaskSubmitted(at=self._now(), key=key, name=request.task.name, after=after)
         self._places.ask(key, asked, [arguments])
 
-    def _call(self, key: TaskKey, request: CallRequest, arguments: Arguments, needs: tuple[Call, ...]) -> Call:
+    def _call(self, key: TaskKey, request: CallRequest, arguments: Arguments) -> Call:
         future: TaskFuture[Any] = TaskFuture(self, key, self._loop)
         call = Call(key, request.task, *arguments, future)
         place = self._recall.places.get(key)
         if place is not None:
             _recollect(call, place, self._means)
-        self.launcher.add(call, needs)
+        return call
+
+    def _add(self, calls: Sequence[Call], needs: Iterable[tuple[Call, ...]]) -> None:
+        self.launcher.add(calls, needs)
         if self.inbox.catching_up:
             self.inbox.wake()  # another thread may wait for this to be asked for
-        return call
 
     def _needs(self, found: Sequence[TaskFuture[Any] | TaskFutures[Any]]) -> tuple[Call, ...]:
         """The calls whose values are taken, or waited for. MisusedCall: one of another run; nothing was recorded yet."""
