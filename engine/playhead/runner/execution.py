@@ -26,6 +26,7 @@ from playhead.errors import (
     PlayheadError,
     RunnerEnded,
     StorageUnavailable,
+    TaskCancelled,
 )
 from playhead.flows.context import CurrentRun, running, session_var, task_var
 from playhead.flows.flow import Flow
@@ -288,7 +289,9 @@ class Execution:
         if isinstance(error, RunnerEnded | StorageUnavailable):
             raise error
         session.launcher.cancel_all()
-        if isinstance(error, KeyboardInterrupt) or (self._cancelled and isinstance(error, asyncio.CancelledError)):
+        # A cancel ends the flow's tasks first, and so it may hear of theirs before it hears of its own.
+        was_cancelled = self._cancelled and isinstance(error, asyncio.CancelledError | TaskCancelled)
+        if was_cancelled or isinstance(error, KeyboardInterrupt):
             return cancelled_record()
         return failed_record(self._payloads, error, session.failed_task(error))
 
