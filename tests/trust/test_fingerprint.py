@@ -113,7 +113,8 @@ def test_the_short_way_for_small_plain_values_leads_to_the_same_place(value: obj
 
 
 def test_what_flows_pass_most_takes_the_short_way() -> None:
-    for value in ([[1, "a"], {}], [[[1.5, None]], {"b": b"c"}]):
+    small: list[Any] = [[[1, "a"], {}], [[[1.5, None]], {"b": b"c"}]]
+    for value in small:
         assert module._plainly(value, module.PLAIN_DEPTH) is not None  # pyright: ignore[reportPrivateUsage]  # as above
     for value in (Point(1), [Point(1)], {"a": {1}}, {Point: 1}, list(range(100)), _nested(5, 1)):
         assert module._plainly(value, module.PLAIN_DEPTH) is None  # pyright: ignore[reportPrivateUsage]  # as above

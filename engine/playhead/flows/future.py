@@ -67,7 +67,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         if not self.done():
             warn_in_timeout(self.key)
             waiter = Waiter(loop=self.get_loop())
-            self._release_then(waiter)
+            self.release_then(waiter)
             yield from waiter  # cancelling whoever waits here cancels this waiter, and not the future that others wait for
         return super().result()
 
@@ -100,7 +100,8 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         """Whether any code would run if it were completed now."""
         return bool(self._waiters or self._callbacks)
 
-    def _release_then(self, waiter: Waiter | _InOrder) -> None:
+    def release_then(self, waiter: Waiter | _InOrder) -> None:
+        """Release the waiter when it is completed. The engine's own; a flow's code awaits."""
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
@@ -231,4 +232,4 @@ class _InOrder:
         if at == len(futures) or futures[at].done():
             self._waiter.release()
         elif not self._waiter.done():
-            futures[at]._release_then(self)
+            futures[at].release_then(self)
