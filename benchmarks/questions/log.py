@@ -60,7 +60,7 @@ def fold(effort: Effort, folder: Path) -> Row:
 
 async def _read(store: str, stream: StreamName) -> list[Recorded]:
     async with Log.open(store) as log:
-        return [event async for event in log.read_stream(stream)]
+        return [event async for page in log.read_stream(stream) for event in page]
 
 
 def _appends(effort: Effort, folder: Path, conflicts: float) -> Iterator[Row]:

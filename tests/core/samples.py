@@ -21,7 +21,8 @@ from playhead.core.decide import (
     ScheduleRun,
     Start,
 )
-from playhead.core.lifecycle import Stamp, evolve
+from playhead.core.folding import evolve
+from playhead.core.lifecycle import Stamp
 from playhead.core.names import AgentId, Epoch, Micros, Seq
 from playhead.core.state import RunState
 

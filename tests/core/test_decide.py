@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from playhead.core import events as ev
 from playhead.core.decide import (
@@ -25,7 +26,8 @@ from playhead.core.decide import (
     decide,
     is_repeat,
 )
-from playhead.core.lifecycle import Stamp, evolve
+from playhead.core.folding import evolve
+from playhead.core.lifecycle import Stamp
 from playhead.core.names import AgentId, Epoch, Micros, Seq
 from playhead.core.state import RunState, RunStatus
 from playhead.errors import EpochOver, IllegalEvent, Refused
@@ -185,7 +187,7 @@ def test_a_run_that_loses_its_runner_too_often_crashes() -> None:
 
 def test_a_run_whose_budget_is_spent_is_ended_by_the_next_claim() -> None:
     """From a log that was written when the budget was larger."""
-    spent = READY._replace(head=replace(READY.head, losses=MAX_LOSSES))
+    spent = structs.replace(READY, head=structs.replace(READY.head, losses=MAX_LOSSES))
     assert claim(spent).status is RunStatus.CRASHED
 
 

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead.core import events as ev
-from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS, Stamp, evolve, fold, task_of
+from playhead.core.folding import evolve, fold
+from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS, Stamp
 from playhead.core.names import Epoch, Seq, TaskKey
 from playhead.core.state import RunState, RunStatus, TaskStatus
+from playhead.core.tasks import task_of
 from playhead.core.views import counts_of, tasks_of
 from playhead.errors import IllegalEvent
 from tests.core.samples import (

@@ -107,7 +107,7 @@ async def test_an_insert_whose_answer_was_lost_is_settled() -> None:
             recorder.after = [error]
             ack = await log.append(new(count=2))
             assert ack.duplicate
-        assert [event.version async for event in log.read_stream(A)] == [1, 2, 3, 4]
+        assert [event.version async for page in log.read_stream(A) for event in page] == [1, 2, 3, 4]
 
 
 async def test_an_insert_that_failed_is_tried_again() -> None:

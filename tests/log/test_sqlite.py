@@ -305,7 +305,7 @@ async def test_a_full_disk_is_told_and_overcome(tmp_path: Path) -> None:
         await log.append(new("default/run/small"))
         with pytest.raises(LogUnusable, match="is full"):
             await log.append(new("default/run/large", data={"text": "x" * 1_000_000}))
-        assert [event.version async for event in log.read_stream(StreamName("default/run/large"))] == []
+        assert [page async for page in log.read_stream(StreamName("default/run/large"))] == []
         assert (
             await log.append(new("default/run/small"))
         ).version == 2  # what fits is taken, and nothing was forgotten

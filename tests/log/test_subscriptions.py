@@ -245,8 +245,10 @@ async def test_reading_a_stream_between_versions(monkeypatch: pytest.MonkeyPatch
     async with Log.open("memory:") as log:
         await log.append(new(count=10))
         stream = StreamName("default/run/a")
-        assert [e.version async for e in log.read_stream(stream)] == list(range(1, 11))
-        assert [e.version async for e in log.read_stream(stream, after=Version(2), upto=Version(9))] == list(
-            range(3, 10)
-        )
-        assert [e.version async for e in log.read_stream(stream, after=Version(9), upto=Version(9))] == []
+        assert [e.version async for page in log.read_stream(stream) for e in page] == list(range(1, 11))
+        assert [
+            e.version async for page in log.read_stream(stream, after=Version(2), upto=Version(9)) for e in page
+        ] == list(range(3, 10))
+        assert [
+            e.version async for page in log.read_stream(stream, after=Version(9), upto=Version(9)) for e in page
+        ] == []

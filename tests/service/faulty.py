@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from playhead.core.names import LogId, Position, StreamName, Version
@@ -35,7 +35,7 @@ class FaultyStore(EventStore):
 
     def read_stream(
         self, stream: StreamName, *, after: Version = Version(0), upto: Version | None = None
-    ) -> AsyncIterator[Recorded]:
+    ) -> AsyncIterator[Sequence[Recorded]]:
         self.stream_reads.append((stream, after))
         return self._store.read_stream(stream, after=after, upto=upto)
 

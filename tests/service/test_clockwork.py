@@ -13,7 +13,7 @@ import pytest
 from playhead.core import events as ev
 from playhead.core.decide import Command
 from playhead.core.names import Micros, Version, flow_stream
-from playhead.core.replay import to_append
+from playhead.core.replay import Replay, to_append
 from playhead.core.schedule_ids import scheduled_run_id
 from playhead.core.schedules import MICROS
 from playhead.core.state import RunState
@@ -30,7 +30,7 @@ from playhead.service.folds import Folds
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
-from tests.service.world import World, agent, flow, open_world, run_id, run_step
+from tests.service.world import World, agent, flow, open_world, run_id
 
 ID, OTHER = "5c" * 8, "5d" * 8
 HOUR = 3600
@@ -266,7 +266,7 @@ async def test_a_round_waits_until_the_one_before_is_seen() -> None:
     """Else it would ask for the same runs again and again while the read models are behind."""
     clock = VirtualClock()
     async with Log.open(MemoryBackend()) as log, ReadModels(None, log, clock) as models:
-        states = Folds[RunState](log, run_step, weight=lambda _: 1, max_weight=10)
+        states = Folds[RunState](log, Replay, weight=lambda _: 1, max_weight=10)
         projector = Projector(log, models, states, observe=lambda _: None, passed=lambda _: None, wake=lambda: None)
         commands = CountedCommands(log, states, lambda _: None)
         clockwork = Clockwork(models, commands, clock)

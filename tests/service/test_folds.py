@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
 
 from playhead.core.names import StreamName, Version
-from playhead.core.state import RunState
+from playhead.core.replay import Replay
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.ports.store import Append, Expect, NewEvent, Recorded
 from playhead.service import service as service_module
-from playhead.service.folds import Folds
+from playhead.service.folds import Folds, one_by_one
 from playhead.testing.clock import START
 from tests.service.faulty import FaultyStore
-from tests.service.world import ADOPTED, open_world, run_step, submitted
+from tests.service.world import ADOPTED, open_world, submitted
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def step(state: Seen | None, recorded: Recorded) -> Seen:
 
 
 def folds(store: FaultyStore, max_weight: int = 100) -> Folds[Seen]:
-    return Folds(store, step, weight=lambda seen: len(seen.words), max_weight=max_weight)
+    return Folds(store, one_by_one(step), weight=lambda seen: len(seen.words), max_weight=max_weight)
 
 
 async def say(store: FaultyStore, stream: str, *words: str) -> None:
@@ -70,7 +71,7 @@ async def test_events_that_were_read_already_are_not_read_again() -> None:
         store = FaultyStore(log)
         states = folds(store)
         await say(store, "a", *"abcdef")
-        events = [recorded async for recorded in log.read_stream(A)]
+        events = [recorded async for page in log.read_stream(A) for recorded in page]
         assert (await states.seen(A, events[:2])).words == tuple("ab")
         assert (await states.seen(A, events[1:4])).words == tuple("abcd"), "an overlap counts once"
         assert (await states.seen(A, events[:1])).words == tuple("abcd"), "a kept state may be newer"
@@ -109,11 +110,13 @@ async def test_what_a_command_appended_is_not_folded_once_more(monkeypatch: pyte
     """The state that was decided is kept before the projector sees its events: a fold is most of what an event costs a server."""
     folded: list[str] = []
 
-    def counted(state: RunState | None, recorded: Recorded) -> RunState:
-        folded.append(recorded.type)
-        return run_step(state, recorded)
+    class Counted(Replay):
+        def add(self, events: Iterable[Recorded], /) -> None:
+            events = list(events)
+            folded.extend(recorded.type for recorded in events)
+            super().add(events)
 
-    monkeypatch.setattr(service_module, "_step", counted)
+    monkeypatch.setattr(service_module, "Replay", Counted)
     async with open_world() as world:
         claimed = await world.running()
         await world.seen()

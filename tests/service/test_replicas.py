@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME, Cancel, Claim, Lose, ScheduleRun, Start
 from playhead.core.names import AgentId, Epoch, Micros, Position, run_stream
+from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
@@ -19,7 +20,7 @@ from playhead.service.leases import Leases
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
-from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id, run_step
+from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id
 
 RUN = run_id(1)
 NOW = Micros(1_000)
@@ -31,7 +32,7 @@ class Replica:
     """Commands with a cache of their own, and nothing that keeps it up to date."""
 
     def __init__(self, store: EventStore) -> None:
-        self.states = Folds[RunState](store, run_step, weight=lambda _: 1, max_weight=100)
+        self.states = Folds[RunState](store, Replay, weight=lambda _: 1, max_weight=100)
         self.commands = RunCommands(store, self.states, lambda _: None)
 
 
@@ -96,7 +97,7 @@ async def test_a_row_never_goes_back_to_an_older_version() -> None:
         async with ReadModels(None, world.log, world.clock) as models:
 
             async def project(events: tuple[Recorded, ...]) -> str:
-                states = Folds[RunState](world.log, run_step, weight=lambda _: 1, max_weight=10)
+                states = Folds[RunState](world.log, Replay, weight=lambda _: 1, max_weight=10)
                 projector = Projector(
                     world.log,
                     models,

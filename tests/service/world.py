@@ -10,10 +10,7 @@ from typing import Any
 
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
-from playhead.core.lifecycle import evolve
 from playhead.core.names import Position
-from playhead.core.replay import event_of, stamp_of
-from playhead.core.state import RunState
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.server import (
@@ -92,11 +89,6 @@ def embedded(number: int = 1, *, claim: str = "c1" * 8, at: int = 0) -> Embedded
     return EmbeddedRunRequest(
         scheduled=scheduled, agent="here", claim=claim, grant="97" * 8, python="3.11", key_scheme=KEY_SCHEME
     )
-
-
-def run_step(state: RunState | None, recorded: Recorded) -> RunState:
-    """Folding, for tests that put the service's parts together by hand."""
-    return evolve(state, event_of(recorded), stamp_of(recorded))
 
 
 @dataclass(frozen=True)

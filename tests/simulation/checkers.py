@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from playhead.core import events as ev
-from playhead.core.lifecycle import evolve
+from playhead.core.folding import evolve
 from playhead.core.names import Epoch, RunId, Seq, StreamName, Version, run_stream
 from playhead.core.replay import event_of, stamp_of
 from playhead.core.state import RunState, RunStatus

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from playhead.core import decide, lifecycle
+from playhead.core import decide, folding
 from playhead.core import events as ev
 from playhead.core.decide import Decision, Report
 from playhead.core.events import FactKind
+from playhead.core.lifecycle import RUN_TRANSITIONS, Stamp
 from playhead.core.names import Position, Seq, TaskKey, run_stream
 from playhead.core.state import RunState, RunStatus
 from playhead.errors import WrongVersion
@@ -164,13 +165,11 @@ def late_outcomes_win(patch: pytest.MonkeyPatch) -> None:
     def late(state: RunState, command: Report) -> Decision:
         after = state
         for index, event in enumerate(command.events):
-            after = lifecycle.evolve(
-                after, event, lifecycle.Stamp(command.now, command.origin, Seq(command.first_seq + index))
-            )
+            after = folding.evolve(after, event, Stamp(command.now, command.origin, Seq(command.first_seq + index)))
         return Decision(tuple(command.events), after)
 
-    transitions: dict[Any, RunStatus] = dict(lifecycle.RUN_TRANSITIONS)
-    patch.setattr(lifecycle, "RUN_TRANSITIONS", transitions)
+    transitions: dict[Any, RunStatus] = dict(RUN_TRANSITIONS)
+    patch.setattr("playhead.core.folding.RUN_TRANSITIONS", transitions)
     for status in RunStatus:
         if status.terminal:
             patch.setitem(transitions, (status, ev.RunSucceeded), RunStatus.SUCCEEDED)

@@ -13,7 +13,8 @@ from typing import Final, assert_never
 
 from playhead.core import events as ev
 from playhead.core.events import CrashReason, LossReason, Origin, ReleaseReason
-from playhead.core.lifecycle import Stamp, evolve
+from playhead.core.folding import Folding, evolve, fold
+from playhead.core.lifecycle import Stamp
 from playhead.core.names import AgentId, Epoch, Micros, Seq
 from playhead.core.state import RunState, RunStatus
 from playhead.errors import EpochOver, Refused
@@ -209,9 +210,11 @@ def _report(state: RunState, command: Report) -> Decision:
         )
     if command.origin < command.epoch and state.next_seq(command.epoch) > 0:
         raise Refused("an earlier epoch's records come before the reporter's own", code="sequence_gap")
-    after = state
-    for index, event in enumerate(command.events):
-        after = evolve(after, event, Stamp(command.now, command.origin, Seq(command.first_seq + index)))
+    folding = Folding(state)
+    for seq, event in enumerate(command.events, command.first_seq):
+        folding.add(event, command.now, command.origin, Seq(seq))
+    after = folding.state()
+    assert after is not None
     return Decision(tuple(command.events), after)
 
 
@@ -271,9 +274,7 @@ def check_grant(state: RunState, epoch: Epoch, grant: str) -> None:
 
 
 def _decided(state: RunState | None, events: tuple[ev.RunEvent, ...], now: Micros) -> Decision:
-    after = state
-    for event in events:
-        after = evolve(after, event, Stamp(now))
+    after = fold([(event, Stamp(now)) for event in events], state)
     assert after is not None
     return Decision(events, after)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from playhead.core import events as ev
-from playhead.core.lifecycle import Stamp, evolve
+from playhead.core.folding import Folding
+from playhead.core.lean import lean_event
+from playhead.core.lifecycle import Stamp
 from playhead.core.state import RunState
 from playhead.ports.store import NewEvent, Recorded
 
@@ -23,8 +25,25 @@ def to_append(event: ev.Event) -> NewEvent:
     return NewEvent(type=event.TYPE, schema=event.SCHEMA, data=ev.encode(event))
 
 
+class Replay:
+    """Recorded events of one run's stream on their way into its state, from `state` on."""
+
+    def __init__(self, state: RunState | None = None) -> None:
+        self._folding = Folding(state)
+
+    def add(self, events: Iterable[Recorded], /) -> None:
+        """The stream's next events. Raises UnknownEvent and IllegalEvent; after that the replay is of no more use."""
+        add = self._folding.add
+        for item in events:
+            add(lean_event(item.type, item.schema, item.data), item.recorded_at, item.epoch, item.seq)
+
+    def state(self) -> RunState | None:
+        """The state after what was added so far; None if there was no event."""
+        return self._folding.state()
+
+
 def replay(recorded: Iterable[Recorded], state: RunState | None = None) -> RunState | None:
     """The state after these events of one run's stream, starting from `state`."""
-    for item in recorded:
-        state = evolve(state, event_of(item), stamp_of(item))
-    return state
+    story = Replay(state)
+    story.add(recorded)
+    return story.state()

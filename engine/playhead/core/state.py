@@ -1,16 +1,16 @@
 """What folding a run's events gives: the run's head, its tasks, and how far each journal was reported. Values only.
 
 A state is immutable and shares what did not change with the state before it, so that the state of a run with 100,000 tasks
-evolves without a copy, and every version of it can be kept. What each event of a task makes anew is a named tuple: a frozen
-dataclass takes three times as long to make, and that was most of a fold's time.
+evolves without a copy, and every version of it can be kept. They are msgspec structs, which change a field in a tenth of the time of
+a named tuple; `gc=False`, because nothing that they hold leads back to them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from rpds import HashTrieMap
 
 from playhead.core.events import CrashReason, FailureCategory, LossReason, Origin
@@ -54,14 +54,19 @@ class TaskStatus(StrEnum):
         return self in (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
-class Reference(NamedTuple):
+class Reference(msgspec.Struct, frozen=True, gc=False):
     """Where a record is: number `seq` in the journal of `epoch`. Never a byte offset: their differences are sizes."""
 
     epoch: Epoch
     seq: Seq
 
 
-class TaskState(NamedTuple):
+def reference(epoch: Epoch | None, seq: Seq | None) -> Reference | None:
+    """The record that an event comes from; None where it comes from none."""
+    return Reference(epoch, seq) if epoch is not None and seq is not None else None
+
+
+class TaskState(msgspec.Struct, frozen=True, gc=False):
     """One task run."""
 
     key: TaskKey
@@ -80,8 +85,7 @@ class TaskState(NamedTuple):
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MapState:
+class MapState(msgspec.Struct, frozen=True, gc=False):
     """A map of calls; its elements get a TaskState of their own when something happens to them."""
 
     key: TaskKey
@@ -92,8 +96,7 @@ class MapState:
     each: tuple[TaskKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RunHead:
+class RunHead(msgspec.Struct, frozen=True, gc=False):
     """The run without its tasks."""
 
     run: RunId
@@ -111,7 +114,7 @@ class RunHead:
     status: RunStatus
     created_at: Micros
     story: tuple[str, ...]  # types of the run's own events so far; tasks are left out
-    epoch: Epoch = Epoch(0)  # noqa: RUF009 — a NewType is the number itself
+    epoch: Epoch = Epoch(0)
     claim: str | None = None
     grant: str | None = None
     agent: str | None = None
@@ -127,7 +130,7 @@ class RunHead:
     size: int | None = None
 
 
-class RunState(NamedTuple):
+class RunState(msgspec.Struct, frozen=True, gc=False):
     """A run at one version of its stream.
 
     `reported[e - 1]` is the number of records of epoch e's journal that are in the log; `counts` are the task runs in each

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from playhead.core.events import CrashReason, FailureCategory, Origin
-from playhead.core.lifecycle import element_of
 from playhead.core.state import MapState, Reference, RunState, RunStatus, TaskState, TaskStatus
+from playhead.core.tasks import element_of
 
 
 class View(BaseModel):

@@ -5,14 +5,18 @@ Pure. Does not know where a backend keeps anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, repeat
+from typing import Any, Final, assert_never, cast
 
+import msgspec
 import orjson
 
-from playhead.core.names import Position, Seq, Version
+from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
 from playhead.errors import UsageError
 from playhead.ports.store import Append, Expect, Recorded
+
+Bodies = list[tuple[str, int, dict[str, Any]]]  # type, schema and data of an append's events
 
 # Values that orjson would turn into strings by itself are refused: what is read back must be what was given.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -29,13 +33,9 @@ def encode(append: Append) -> bytes:
         ) from error
 
 
-def decode(body: bytes) -> list[tuple[str, int, dict[str, Any]]]:
+def decode(body: bytes) -> Bodies:
     """The events of a body. ValueError: these bytes were not written by `encode`."""
-    rows = orjson.loads(body)
-    try:
-        return [(str(kind), int(schema), dict(data)) for kind, schema, data in rows]
-    except TypeError as error:
-        raise ValueError(f"not an append's body: {error}") from error
+    return _BODIES.decode(body)
 
 
 def same_body(one: bytes, other: bytes) -> bool:
@@ -57,23 +57,56 @@ def fits(expected: Version | Expect, actual: Version) -> bool:
 
 def recorded(append: Append, *, positions: Sequence[int], version: Version) -> list[Recorded]:
     """The append's events as the log keeps them; `version` is that of the last one."""
-    before = version - len(append.events)
+    return unfold(
+        [(event.type, event.schema, event.data) for event in append.events],
+        positions=positions,
+        first_version=version - len(append.events) + 1,
+        stream=append.stream,
+        recorded_at=append.recorded_at,
+        actor=append.actor,
+        append_id=append.append_id,
+        epoch=append.epoch,
+        first_seq=append.first_seq,
+    )
+
+
+def unfold(
+    bodies: Iterable[tuple[str, int, Mapping[str, Any]]],
+    *,
+    positions: Sequence[int],
+    first_version: int,
+    stream: StreamName,
+    recorded_at: Micros,
+    actor: str,
+    append_id: str,
+    epoch: Epoch | None,
+    first_seq: Seq | None,
+    first_index: int = 0,
+) -> list[Recorded]:
+    """Events that follow on one another, from what they share. `first_index` is the place of the first in its append, and the
+    other firsts are its own."""
+    # Numbers are named as what they are by the row: to call Position for each of them takes as long as to make the event.
+    places = cast("Sequence[Position]", positions)
+    versions = cast("Iterable[Version]", count(first_version))
+    seqs = cast("Iterable[Seq | None]", repeat(None) if first_seq is None else count(first_seq))
     return [
         Recorded(
-            position=Position(position),
-            stream=append.stream,
-            version=Version(before + 1 + index),
-            recorded_at=append.recorded_at,
-            type=event.type,
-            schema=event.schema,
-            actor=append.actor,
-            data=event.data,
-            append_id=append.append_id,
+            position=position,
+            stream=stream,
+            version=version,
+            recorded_at=recorded_at,
+            type=kind,
+            schema=schema,
+            actor=actor,
+            data=data,
+            append_id=append_id,
             index=index,
-            epoch=append.epoch,
-            seq=None if append.first_seq is None else Seq(append.first_seq + index),
+            epoch=epoch,
+            seq=seq,
         )
-        for index, (position, event) in enumerate(zip(positions, append.events, strict=True))
+        for (kind, schema, data), position, version, index, seq in zip(
+            bodies, places, versions, count(first_index), seqs, strict=False
+        )
     ]
 
 
@@ -86,3 +119,6 @@ def _plain(value: object) -> object:
 
 def _canonical(body: bytes) -> bytes:
     return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+
+
+_BODIES: Final = msgspec.json.Decoder(Bodies)

@@ -8,7 +8,7 @@ async with Log.open("sqlite:///var/lib/playhead/log.db") as log:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -34,9 +34,10 @@ from playhead.ports.store import (
     Subscription,
 )
 
-PAGE_EVENTS: Final = (
-    500  # in one read of the store, and in one page to a subscriber: what a slow one may hold at a time
+READ_EVENTS: Final = (
+    2_000  # of a stream in one read, and then folded at once: milliseconds in which the loop does nothing else
 )
+PAGE_EVENTS: Final = 500  # in one page to a subscriber: what a slow one may hold at a time
 POLL_SECONDS: Final = 1.0  # between looks for what others wrote, where the backend does not tell
 DRAIN_SECONDS: Final = 10.0  # for the appends that wait when the log is closed; their fate is unknown after that
 
@@ -94,12 +95,12 @@ class Log(EventStore):
 
     async def read_stream(
         self, stream: StreamName, *, after: Version = Version(0), upto: Version | None = None
-    ) -> AsyncIterator[Recorded]:
+    ) -> AsyncIterator[Sequence[Recorded]]:
         while upto is None or after < upto:
-            limit = PAGE_EVENTS if upto is None else min(PAGE_EVENTS, upto - after)
+            limit = READ_EVENTS if upto is None else min(READ_EVENTS, upto - after)
             events = await self._backend.read_stream(stream, after=after, limit=limit)
-            for event in events:
-                yield event
+            if events:
+                yield events
             if len(events) < limit:
                 return
             after = events[-1].version

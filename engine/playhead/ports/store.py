@@ -180,8 +180,8 @@ class EventStore(Protocol):
 
     def read_stream(
         self, stream: StreamName, *, after: Version = Version(0), upto: Version | None = None
-    ) -> AsyncIterator[Recorded]:
-        """Events with `after` < version <= `upto`."""
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        """Events with `after` < version <= `upto`, in order, page by page: each read of the store is one, and none is empty."""
         ...
 
     async def read_all(self, *, after: Position, limit: int = 1000) -> Page: ...

@@ -18,7 +18,7 @@ from playhead.errors import NotFound, Refused, WrongVersion
 from playhead.ports.clock import Clock
 from playhead.ports.server import AgentView
 from playhead.ports.store import Append, EventStore, Recorded
-from playhead.service.folds import Folds
+from playhead.service.folds import Folds, one_by_one
 from playhead.service.locks import KeyedLocks
 from playhead.service.read_models import ReadModels
 
@@ -45,7 +45,7 @@ class Agents:
         self._store = store
         self._models = models
         self._clock = clock
-        self._states = Folds(store, _step, weight=lambda _: 1, max_weight=MAX_AGENTS)
+        self._states = Folds(store, one_by_one(_step), weight=lambda _: 1, max_weight=MAX_AGENTS)
         self._locks = KeyedLocks()
         self._heard: dict[str, float] = {}  # one entry for each agent that exists
 

@@ -18,7 +18,7 @@ from playhead.ports.clock import Clock
 from playhead.ports.server import FlowView
 from playhead.ports.store import Append, EventStore, Recorded
 from playhead.service.clockwork import scheduled_flow
-from playhead.service.folds import Folds
+from playhead.service.folds import Folds, one_by_one
 from playhead.service.locks import KeyedLocks
 from playhead.service.read_models import ReadModels, Row
 
@@ -42,7 +42,9 @@ class Flows:
         self._store = store
         self._models = models
         self._clock = clock
-        self._states = Folds(store, _step, weight=lambda s: len(s.registrations), max_weight=MAX_REGISTRATIONS)
+        self._states = Folds(
+            store, one_by_one(_step), weight=lambda s: len(s.registrations), max_weight=MAX_REGISTRATIONS
+        )
         self._locks = KeyedLocks()
 
     async def register(self, registered: ev.FlowRegistered) -> Position:

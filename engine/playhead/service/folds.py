@@ -7,7 +7,7 @@ kept was read from the store, or was folded from events that the store has ackno
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from playhead.core.names import StreamName, Version
@@ -20,6 +20,17 @@ class Versioned(Protocol):
 
 
 S = TypeVar("S", bound=Versioned)
+S_co = TypeVar("S_co", bound=Versioned, covariant=True)
+
+
+class Fold(Protocol[S_co]):
+    """A state in the making: it begins with one, or with none, and takes a stream's next events."""
+
+    def add(self, events: Iterable[Recorded], /) -> None: ...
+
+    def state(self) -> S_co | None:
+        """The state so far; None if there was no event."""
+        ...
 
 
 class Folds(Generic[S]):
@@ -28,13 +39,13 @@ class Folds(Generic[S]):
     def __init__(
         self,
         store: EventStore,
-        step: Callable[[S | None, Recorded], S],
+        begin: Callable[[S | None], Fold[S]],
         *,
         weight: Callable[[S], int],
         max_weight: int,
     ) -> None:
         self._store = store
-        self._step = step
+        self._begin = begin
         self._weight = weight
         self._max_weight = max_weight
         self._kept: OrderedDict[StreamName, S] = OrderedDict()
@@ -53,8 +64,11 @@ class Folds(Generic[S]):
         """The newest state. Reads only what the kept one has not seen."""
         state = self._kept.get(stream)
         after = state.version if state is not None else Version(0)
-        async for recorded in self._store.read_stream(stream, after=after):
-            state = self._step(state, recorded)
+        fold = None
+        async for events in self._store.read_stream(stream, after=after):
+            fold = fold or self._begin(state)
+            fold.add(events)
+        state = fold.state() if fold is not None else state
         if state is not None:
             self.keep(stream, state)
         return state
@@ -66,9 +80,11 @@ class Folds(Generic[S]):
         if version < events[0].version - 1:
             state = await self.fresh(stream)
             version = state.version if state is not None else 0
-        for recorded in events:
-            if recorded.version > version:
-                state = self._step(state, recorded)
+        unseen = [recorded for recorded in events if recorded.version > version]
+        if unseen:
+            fold = self._begin(state)
+            fold.add(unseen)
+            state = fold.state()
         assert state is not None, "a stream whose event was read has a state"
         self.keep(stream, state)
         return state
@@ -94,3 +110,21 @@ class Folds(Generic[S]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def one_by_one(step: Callable[[S | None, Recorded], S]) -> Callable[[S | None], Fold[S]]:
+    """The fold of a step, for streams of few events: each event makes a state of its own."""
+    return lambda state: _OneByOne(step, state)
+
+
+class _OneByOne(Generic[S]):
+    def __init__(self, step: Callable[[S | None, Recorded], S], state: S | None) -> None:
+        self._step = step
+        self._state = state
+
+    def add(self, events: Iterable[Recorded], /) -> None:
+        for recorded in events:
+            self._state = self._step(self._state, recorded)
+
+    def state(self) -> S | None:
+        return self._state

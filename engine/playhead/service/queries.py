@@ -11,7 +11,7 @@ import anyio.to_thread
 import orjson
 
 from playhead.core.names import RUN_ID_PATTERN, Version, run_stream
-from playhead.core.replay import replay
+from playhead.core.replay import Replay
 from playhead.core.state import RunState
 from playhead.core.views import RunSummary, RunView, run_view
 from playhead.errors import NotFound, UsageError
@@ -45,10 +45,12 @@ class Queries:
             return newest
         if not 1 <= at <= newest.version:
             raise NotFound("version", str(at), hint=f"run {run} has versions 1 to {newest.version}")
-        events = [recorded async for recorded in self._store.read_stream(run_stream(run), upto=Version(at))]
-        then = replay(events)
-        assert then is not None, "a version that is there has events"
-        return then
+        then = Replay()
+        async for events in self._store.read_stream(run_stream(run), upto=Version(at)):
+            then.add(events)
+        state = then.state()
+        assert state is not None, "a version that is there has events"
+        return state
 
     async def view(self, run: str, at: int | None, *, tasks: bool) -> RunView:
         state = await self.state(run, at)
@@ -60,8 +62,9 @@ class Queries:
     async def history(self, run: str, after_version: int) -> AsyncIterator[Recorded]:
         if not _RUN_ID.fullmatch(run) or await self._states.known(run_stream(run)) is None:
             raise await self.no_such_run(run)
-        async for recorded in self._store.read_stream(run_stream(run), after=Version(max(0, after_version))):
-            yield recorded
+        async for events in self._store.read_stream(run_stream(run), after=Version(max(0, after_version))):
+            for recorded in events:
+                yield recorded
 
     async def page(self, which: RunFilter, page: str | None, limit: int) -> RunPage:
         """Newest first. UsageError: `page` was not given by an earlier answer."""

@@ -18,9 +18,8 @@ import anyio
 from playhead import __version__
 from playhead.core import events as ev
 from playhead.core.decide import Cancel, Claim, Lose, Release, Report, Start
-from playhead.core.lifecycle import evolve
 from playhead.core.names import AgentId, Epoch, Seq
-from playhead.core.replay import event_of, stamp_of
+from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
 from playhead.errors import IllegalEvent, LogError, Refused, UnknownEvent, UsageError
@@ -89,7 +88,7 @@ class Service(ServerApi):
         self._store = store
         self._settings = settings or ServiceSettings()
         self._clock = clock or SystemClock()
-        self._states = Folds[RunState](store, _step, weight=_weight, max_weight=MAX_TASK_STATES)
+        self._states = Folds[RunState](store, Replay, weight=_weight, max_weight=MAX_TASK_STATES)
         self._models = ReadModels(read_models, store, self._clock)
         self._agents = Agents(store, self._models, self._clock)
         self._leases = Leases(self._clock, self._settings, self._agents.heard)
@@ -336,10 +335,6 @@ def _claimed(done: Done, lease_seconds: float) -> Claimed:
         lease_seconds=lease_seconds,
         crashed=head.status is RunStatus.CRASHED,
     )
-
-
-def _step(state: RunState | None, recorded: Recorded) -> RunState:
-    return evolve(state, event_of(recorded), stamp_of(recorded))
 
 
 def _weight(state: RunState) -> int:

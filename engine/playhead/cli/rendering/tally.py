@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from playhead.cli.rendering.elements import map_of
 from playhead.core import events as ev
-from playhead.core.lifecycle import evolve, task_of
+from playhead.core.folding import evolve
 from playhead.core.names import TaskKey
 from playhead.core.replay import event_of, stamp_of
 from playhead.core.state import RunState, RunStatus, TaskStatus
+from playhead.core.tasks import task_of
 from playhead.ports.store import Recorded
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeVar
@@ -18,7 +17,7 @@ from playhead.errors import LogUnusable
 from playhead.log.sqlite import statements
 from playhead.log.sqlite.faults import told
 from playhead.log.sqlite.file import open_reader
-from playhead.log.sqlite.rows import events_of
+from playhead.log.sqlite.rows import Row, Rows
 from playhead.ports.store import Recorded
 
 READERS: Final = 4  # reads side by side; each holds a connection with its page cache of 2 MB
@@ -31,6 +30,7 @@ class Readers:
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
         self._path = path
+        self._rows = Rows(path)
         self._idle: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()  # None for ever, once closed
         self._limiter = anyio.CapacityLimiter(READERS)
         for _ in range(READERS):
@@ -70,28 +70,27 @@ class Readers:
 
     def _stream(self, db: sqlite3.Connection, stream: StreamName, after: Version, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_STREAM, (stream, after, limit))) as rows:
-            events = (
-                event for row in rows for event in events_of(row, self._path, skip=_before(row[2], row[3], after))
-            )
-            return list(islice(events, limit))
+            return self._unfolded(rows, lambda row: row[2], after, limit)
 
     def _all(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_ALL, (after, limit))) as rows:
-            events = (
-                event for row in rows for event in events_of(row, self._path, skip=_before(row[0], row[3], after))
-            )
-            return list(islice(events, limit))
+            return self._unfolded(rows, lambda row: row[0], after, limit)
+
+    def _unfolded(self, rows: Iterable[Row], last: Callable[[Row], int], after: int, limit: int) -> list[Recorded]:
+        """The events of the rows that come after `after`; `last` is the number of a row's last event."""
+        events: list[Recorded] = []
+        for row in rows:
+            skip = max(0, after - (last(row) - row[3]))
+            events += self._rows.events(row, skip=skip, limit=limit - len(events))
+            if len(events) == limit:
+                break
+        return events
 
     def _close(self) -> None:
         for _ in range(READERS):
             if (connection := self._idle.get()) is not None:
                 connection.close()
         self._idle.put(None)
-
-
-def _before(last: int, count: int, after: int) -> int:
-    """How many of the `count` events that end with number `last` do not come after `after`."""
-    return max(0, after - (last - count))
 
 
 def _head(db: sqlite3.Connection) -> Position:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
-from playhead.log.appends import decode
+from playhead.core.names import Epoch, Micros, Seq, StreamName
+from playhead.log.appends import Bodies, decode, unfold
 from playhead.log.sqlite.faults import damaged
 from playhead.ports.store import Recorded
 
@@ -25,29 +25,44 @@ def unpacked(kept: str | bytes) -> str:
     return kept.hex() if isinstance(kept, bytes) else kept
 
 
-def events_of(row: Row, path: Path, *, skip: int = 0) -> Iterator[Recorded]:
-    """The row's events in order, without the first `skip`: a page may begin inside a row. LogUnusable: the row does not hold
-    what it says."""
-    position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
-    try:
-        bodies = decode(body)
-    except ValueError as error:
-        raise damaged(path, f"the append at position {position} cannot be read: {error}") from error
-    if len(bodies) != count:
-        raise damaged(path, f"the append at position {position} holds {len(bodies)} events and not {count}")
-    name = unpacked(append_id)
-    for index, (kind, schema, data) in enumerate(bodies[skip:], skip):
-        yield Recorded(
-            position=Position(position - count + 1 + index),
+class Rows:
+    """Unfolds rows of one log. Remembers the last one that a page ended in, since the next page begins in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._cut = _NO_ROW  # its position and its events
+
+    def events(self, row: Row, *, skip: int, limit: int) -> list[Recorded]:
+        """Up to `limit` of the row's events in order, without the first `skip`. LogUnusable: the row does not hold what it says."""
+        position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
+        bodies = self._bodies(position, count, body)
+        end = min(count, skip + limit)
+        self._cut = (position, bodies) if end < count else _NO_ROW
+        first = skip - count + 1  # what to add to the number of the row's last event
+        return unfold(
+            bodies[skip:end] if skip or end < count else bodies,
+            positions=range(position + first, position - count + end + 1),
+            first_version=version + first,
             stream=StreamName(stream),
-            version=Version(version - count + 1 + index),
             recorded_at=Micros(recorded_at),
-            type=kind,
-            schema=schema,
             actor=actor,
-            data=data,
-            append_id=name,
-            index=index,
+            append_id=unpacked(append_id),
             epoch=None if epoch is None else Epoch(epoch),
-            seq=None if first_seq is None else Seq(first_seq + index),
+            first_seq=None if first_seq is None else Seq(first_seq + skip),
+            first_index=skip,
         )
+
+    def _bodies(self, position: int, count: int, body: bytes) -> Bodies:
+        known, bodies = self._cut  # one look: other threads read, too
+        if known == position:
+            return bodies
+        try:
+            bodies = decode(body)
+        except ValueError as error:
+            raise damaged(self._path, f"the append at position {position} cannot be read: {error}") from error
+        if len(bodies) != count:
+            raise damaged(self._path, f"the append at position {position} holds {len(bodies)} events and not {count}")
+        return bodies
+
+
+_NO_ROW: Final[tuple[int, Bodies]] = (0, [])
