@@ -1,1 +1,0 @@
-"""What things cost, counted: requests, reads, commits, hops. Never timed."""

@@ -8,8 +8,7 @@ look at the letters again takes longer than all the rest. What people and progra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, reduce
-from operator import or_
+from functools import cache
 from types import GenericAlias, UnionType
 from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
 
@@ -67,13 +66,17 @@ def _kind(annotation: Any, metadata: tuple[Any, ...] = ()) -> Any:
     if origin is Annotated:
         return _kind(inner[0], inner[1:])
     if origin in (Union, UnionType):
-        return reduce(or_, [_kind(one) for one in inner])
+        union: Any = _kind(inner[0])
+        for one in inner[1:]:
+            union |= _kind(one)
+        return union
+    kind: Any = annotation
     if origin is tuple:
-        annotation = GenericAlias(tuple, (_kind(inner[0]), ...))
+        kind = GenericAlias(tuple, (_kind(inner[0]), ...))
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        annotation = _part(annotation)
+        kind = _part(annotation)
     limits = _limits(metadata)
-    return Annotated[annotation, msgspec.Meta(**limits)] if limits else annotation
+    return Annotated[kind, msgspec.Meta(**limits)] if limits else kind
 
 
 @cache
