@@ -24,7 +24,7 @@ from playhead.log.sqlite import SqliteBackend, url_for
 from playhead.log.sqlite.faults import unusable
 from playhead.log.sqlite.file import WriterLock, open_writer
 from playhead.log.sqlite.writer import Writer
-from playhead.ports.store import Appended
+from playhead.ports.store import Appended, Conflict, Duplicate
 from tests.log.samples import new
 
 
@@ -62,15 +62,37 @@ async def test_a_batch_is_one_transaction(tmp_path: Path) -> None:
     assert [s for s in statements if s.startswith(("BEGIN", "COMMIT", "ROLLBACK"))] == ["BEGIN IMMEDIATE", "COMMIT"]
 
 
-async def test_a_warm_stream_costs_two_statements(tmp_path: Path) -> None:
-    """One to look for the append's id, one to insert: heads and names are remembered."""
+async def test_a_batch_on_warm_streams_costs_a_statement_for_many_rows(tmp_path: Path) -> None:
+    """Heads and names are remembered, and the index on ids tells of an append that is there already; a conflict costs a look."""
     statements: list[str] = []
     with closing(open_writer(tmp_path / "log.db", busy_seconds=0, max_bytes=None)) as connection:
         writer = Writer(tmp_path / "log.db", connection)
         writer.write([new()])
         connection.set_trace_callback(statements.append)
-        writer.write([new() for _ in range(10)])
-    assert len([s for s in statements if s.startswith(("SELECT", "INSERT"))]) == 20
+        writer.write([new() for _ in range(61)])
+        assert [s.split()[0] for s in statements if s.startswith(("SELECT", "INSERT"))] == ["INSERT"] * 3
+        statements.clear()
+        writer.write([new(expected=Version(7)), *[new() for _ in range(10)]])
+        assert [s.split()[0] for s in statements if s.startswith(("SELECT", "INSERT"))] == ["SELECT", "INSERT"]
+
+
+async def test_a_known_append_in_a_batch_is_found_and_costs_the_others_nothing(tmp_path: Path) -> None:
+    """The batch is refused as a whole by the index on ids, and told apart one append at a time, as if it had never been tried."""
+    with closing(open_writer(tmp_path / "log.db", busy_seconds=0, max_bytes=None)) as connection:
+        writer = Writer(tmp_path / "log.db", connection)
+        known = new("default/run/known")
+        writer.write([known])
+        first, again, wrong, twice, second = (new("default/run/new"), known, new(expected=Version(3)), new(), new())
+        outcomes = writer.write([first, again, wrong, twice, twice, second])
+        assert outcomes == [
+            Appended(Position(2), Position(2), Version(1)),
+            Duplicate(Position(1), Position(1), Version(1), same=True),
+            Conflict(Version(0)),
+            Appended(Position(3), Position(3), Version(1)),
+            Duplicate(Position(3), Position(3), Version(1), same=True),
+            Appended(Position(4), Position(4), Version(2)),
+        ]
+        assert connection.execute("SELECT count(*), max(position) FROM appends").fetchone() == (4, 4)
 
 
 KILLED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -22,3 +23,10 @@ READ_ALL: Final[str] = _QUERIES["read_all"]
 READ_STREAM: Final[str] = _QUERIES["read_stream"]
 INSERT_META: Final[str] = _QUERIES["insert_meta"]
 READ_META: Final[str] = _QUERIES["read_meta"]
+
+
+@cache
+def insert_appends(rows: int) -> str:
+    """`INSERT_APPEND` for so many rows at once."""
+    _, _, row = INSERT_APPEND.partition("VALUES ")
+    return INSERT_APPEND + f", {row}" * (rows - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,14 @@ CACHED_NAMES: Final = (
     50_000  # streams and actors whose numbers and heads are remembered, about 10 MB; then from scratch
 )
 
+ROWS_AT_ONCE: Final = (50, 10, 1)  # in one statement, which gives the interpreter lock away once; each is prepared once
+
+_Row = tuple[int, int, int, int, int, int, int | None, int | None, str | bytes, bytes]
+
+
+class _KnownAlreadyError(Exception):
+    """An append of the batch may be in the log already, which one at a time tells."""
+
 
 class Writer:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -37,8 +46,12 @@ class Writer:
     def write(self, batch: Sequence[Append]) -> list[Outcome]:
         """One outcome for each append, durable on return. LogUnusable: nothing was written. OutcomeUnknown: ask again."""
         bodies = [encode(append) for append in batch]  # before the transaction: a bad one leaves nothing behind
-        with self._transaction():
-            return [self._append(append, body) for append, body in zip(batch, bodies, strict=True)]
+        try:
+            with self._transaction():
+                return self._append_together(batch, bodies)
+        except _KnownAlreadyError:
+            with self._transaction():
+                return [self._append(append, body) for append, body in zip(batch, bodies, strict=True)]
 
     def head(self) -> Position:
         """The greatest position ever given."""
@@ -48,6 +61,41 @@ class Writer:
             self._head = Position(row[0] if row else 0)
         return self._head
 
+    def _append_together(self, batch: Sequence[Append], bodies: Sequence[bytes]) -> list[Outcome]:
+        """All that fits goes in by a few statements of many rows, without a look for its id: the index on ids refuses one that is
+        there already, and then nothing was written. That is rare, and saves half of an append's cost.
+        """
+        outcomes: list[Outcome] = []
+        rows: list[_Row] = []
+        coming: set[tuple[StreamName, str]] = set()
+        for append, body in zip(batch, bodies, strict=True):
+            name = (append.stream, append.append_id)
+            actual = self._version(append.stream, self._find_number(append.stream))
+            if fits(append.expected, actual):
+                coming.add(name)
+                outcome, row = self._next_row(append, body, actual)
+                rows.append(row)
+                outcomes.append(outcome)
+            elif name in coming:
+                raise _KnownAlreadyError
+            else:
+                stream = self._find_number(append.stream)
+                known = self._find_duplicate(stream, append, body) if stream is not None else None
+                outcomes.append(known or Conflict(actual))
+        self._insert(rows)
+        return outcomes
+
+    def _insert(self, rows: Sequence[_Row]) -> None:
+        begin = 0
+        try:
+            for count in ROWS_AT_ONCE:
+                while len(rows) - begin >= count:
+                    values = tuple(chain.from_iterable(rows[begin : begin + count]))
+                    self._db.execute(statements.insert_appends(count), values)
+                    begin += count
+        except sqlite3.IntegrityError as error:
+            raise _KnownAlreadyError from error
+
     def _append(self, append: Append, body: bytes) -> Outcome:
         stream = self._find_number(append.stream)
         actual = self._version(append.stream, stream)
@@ -55,6 +103,12 @@ class Writer:
             return known
         if not fits(append.expected, actual):
             return Conflict(actual)
+        outcome, row = self._next_row(append, body, actual)
+        self._db.execute(statements.INSERT_APPEND, row)
+        return outcome
+
+    def _next_row(self, append: Append, body: bytes, actual: Version) -> tuple[Appended, _Row]:
+        """The row of an append that fits, behind all that came before; the caller inserts it."""
         count = len(append.events)
         first, last, version = self.head() + 1, Position(self.head() + count), Version(actual + count)
         row = (
@@ -69,9 +123,8 @@ class Writer:
             packed(append.append_id),
             body,
         )
-        self._db.execute(statements.INSERT_APPEND, row)
         self._head, self._heads[append.stream] = last, version
-        return Appended(Position(first), last, version)
+        return Appended(Position(first), last, version), row
 
     def _find_duplicate(self, stream: int, append: Append, body: bytes) -> Duplicate | None:
         row = self._db.execute(statements.FIND_APPEND, (stream, packed(append.append_id))).fetchone()
