@@ -13,6 +13,7 @@ from playhead.core import folding
 from playhead.core.decide import Report, decide
 from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version, run_stream
 from playhead.core.replay import Replay, to_append
+from playhead.core.state import TaskStatus
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.log.sqlite import rows, url_for
@@ -58,7 +59,7 @@ def test_a_report_of_a_thousand_events_makes_one_state(monkeypatch: pytest.Monke
     running = after(*RUNNING)
     made = counted(monkeypatch, folding, "RunState")
     report = Report(epoch=Epoch(1), grant=GRANT, origin=Epoch(1), first_seq=Seq(0), events=STEPS, now=Micros(1))
-    assert decide(running, report).after.count(folding.TaskStatus.SUCCEEDED) == 500
+    assert decide(running, report).after.count(TaskStatus.SUCCEEDED) == 500
     assert len(made) == 1
 
 
