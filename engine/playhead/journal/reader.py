@@ -50,7 +50,12 @@ def read_journal(storage: Storage, place: JournalPlace, key: bytes) -> Journal:
 
 def load_payload(storage: Storage, record: Record, *, where: str) -> bytes:
     """The record's payload, from the record or from its blob; a blob's digest is compared before anyone loads it."""
-    match record.payload:
+    return payload_bytes(storage, record.payload, where=where)
+
+
+def payload_bytes(storage: Storage, payload: bytes | Blob | None, *, where: str) -> bytes:
+    """As `load_payload`, for what a record held."""
+    match payload:
         case bytes() as inline:
             return inline
         case Blob(path, digest, size):

@@ -14,7 +14,7 @@ from playhead.errors import StorageError, TaskCancelled, UnloadableOutcome
 from playhead.flows.future import TaskFuture
 from playhead.flows.task import Task
 from playhead.journal.format import Record
-from playhead.journal.reader import load_payload
+from playhead.journal.reader import payload_bytes
 from playhead.ports.executor import ExecutorFuture
 from playhead.ports.storage import Storage
 from playhead.trust.failure import load_failure
@@ -30,18 +30,21 @@ class Stage(Enum):
 
 
 class Ending:
-    """A recorded outcome. Every consumer reads a value of its own from it, so that no task sees what another did to its argument."""
+    """A recorded outcome. Every consumer reads a value of its own from it, so that no task sees what another did to its argument.
 
-    __slots__ = ("_storage", "record", "status")
+    It keeps the payload and not the record, which is twice as large: there is one for each task for as long as its run lasts.
+    """
+
+    __slots__ = ("_payload", "_storage", "status")
 
     def __init__(self, record: Record, storage: Storage) -> None:
-        self.record = record
+        self._payload = record.payload
         self.status = _STATUS[record.type]
         self._storage = storage
 
     def value(self, key: TaskKey) -> Any:
         """The result. Raises StorageError or TrustError when it cannot be read, UnloadableOutcome when it cannot be unpickled."""
-        payload = load_payload(self._storage, self.record, where=f"task {key}")
+        payload = payload_bytes(self._storage, self._payload, where=f"task {key}")
         try:
             return load(payload, f"the result of task {key}")
         except UnloadableOutcome:
@@ -53,7 +56,7 @@ class Ending:
         """The failure, as it reads back."""
         if self.status is TaskStatus.CANCELLED:
             return TaskCancelled(f"task {key} was cancelled", task_key=key)
-        return load_failure(load_payload(self._storage, self.record, where=f"task {key}")).exception
+        return load_failure(payload_bytes(self._storage, self._payload, where=f"task {key}")).exception
 
 
 _STATUS: Mapping[str, TaskStatus] = {
