@@ -127,7 +127,7 @@ class Reporter:
                 await self._wait_for_news()
                 continue
             await self._send(batch)
-            if not self._closing:
+            if not self._closing and len(self._outbox) < MAX_BATCH_EVENTS:  # else there is company enough
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(GATHER_SECONDS):
                         await self._closed.wait()
