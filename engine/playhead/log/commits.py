@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
+import msgspec
 
 from playhead.errors import LogError, LogUnusable, OutcomeUnknown, UsageError
 from playhead.ports.store import Append, Outcome, StoreBackend
@@ -26,8 +26,7 @@ SETTLE_DELAYS_SECONDS: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # before each new try
 OnCommitted = Callable[[Sequence[tuple[Append, Outcome]]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, frozen=True):
     append: Append
     outcome: asyncio.Future[Outcome]
 
@@ -59,8 +58,9 @@ class Commits:
         if self._closing:
             raise LogUnusable("the log is closed", hint="append while it is open, inside `async with Log.open(...)`")
         waiting = _Waiting(append, asyncio.get_running_loop().create_future())
+        if not self._queue:
+            self._wanted.set()
         self._queue.append(waiting)
-        self._wanted.set()
         return await waiting.outcome
 
     async def run(self) -> None:
