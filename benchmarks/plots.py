@@ -74,7 +74,7 @@ def figure_of(report: Report) -> Figure | None:
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + TITLE_INCHES), layout="constrained")
-    for index, (title, curves) in enumerate(panels.items()):
+    for index, ((title, _), curves) in enumerate(panels.items()):
         _draw_panel(figure.add_subplot(rows, columns, index + 1), title, curves, report)
     cores, memory = report.machine["cores"], report.machine["memory_gib"]
     figure.suptitle(
@@ -83,11 +83,12 @@ def figure_of(report: Report) -> Figure | None:
     return figure
 
 
-def _panels(report: Report) -> dict[str, list[Curve]]:
-    found: dict[str, list[Curve]] = {}
+def _panels(report: Report) -> dict[tuple[str, str], list[Curve]]:
+    """By title and x: panels of one name over unlike sizes are two."""
+    found: dict[tuple[str, str], list[Curve]] = {}
     for curve in report.curves():
         if len(curve.rows) > 1:
-            found.setdefault(curve.panel, []).append(curve)
+            found.setdefault((curve.panel, curve.x), []).append(curve)
     return found
 
 

@@ -56,19 +56,19 @@ class Report:
 
     def curves(self) -> list[Curve]:
         """In the order in which their first points were measured."""
-        found: dict[tuple[str, str], list[tuple[Point, Row]]] = {}
+        found: dict[tuple[str, str, str], list[tuple[Point, Row]]] = {}
         for answer in self.answers:
             for row in answer.rows:
                 if row.point is not None:
-                    found.setdefault((row.point.panel, row.point.line), []).append((row.point, row))
+                    found.setdefault((row.point.panel, row.point.line, row.point.x), []).append((row.point, row))
         return [
             Curve(
                 panel=panel,
                 line=line,
-                x=pairs[0][0].x,
+                x=x,
                 rows=tuple(sorted(((point.at, row) for point, row in pairs), key=lambda pair: pair[0])),
             )
-            for (panel, line), pairs in found.items()
+            for (panel, line, x), pairs in found.items()
         ]
 
     def as_json(self) -> dict[str, Any]:

@@ -63,6 +63,12 @@ def test_a_curve_is_the_rows_of_one_line_in_the_order_of_size(report: Report) ->
     assert told["points"] == [[100, 0.1, 0.1, 0.1], [1_000, 0.25, 0.2, 0.3]]
 
 
+def test_curves_of_one_name_over_unlike_sizes_are_two(report: Report) -> None:
+    other = Point(panel="a task", line="served", x="subscribers", at=1)
+    report.add(QUESTIONS[2], [Row(what="other", unit="ms", values=(1.0,), point=other)])
+    assert [(curve.panel, curve.x) for curve in report.curves()] == [("a task", "tasks"), ("a task", "subscribers")]
+
+
 def test_the_table_holds_the_figure_its_bounds_its_limit_and_the_best_of_the_peer(report: Report) -> None:
     (line,) = (line for line in shown(report).splitlines() if line.lstrip().startswith("submitted"))
     for cell in ("0.75 ms", "0.7 … 0.8", "≤ 1", "≤ 0.5", "floor", "append + fdatasync 0.2 (3.75)", "3 (4)"):
