@@ -20,6 +20,7 @@ from playhead.ports.server import EventFilter
 
 RUNS: Final = 200
 SIZES: Final = (1, 10, 100, RUNS, 1_000)  # of the curve; one that is larger than RUNS is measured once
+CAPACITY: Final = 4  # runners at a time: twice the cores, since each waits for its disk and its server now and then
 LIMIT_SECONDS: Final = 300.0  # for all of them, so that a run that hangs ends the measurement
 
 _ENDS: Final = tuple(cls.TYPE for cls in (ev.RunSucceeded, ev.RunFailed, ev.RunCancelled, ev.RunCrashed))
@@ -27,7 +28,7 @@ _ENDS: Final = tuple(cls.TYPE for cls in (ev.RunSucceeded, ev.RunFailed, ev.RunC
 
 def ask(effort: Effort, folder: Path) -> Iterator[Row]:
     home = open_home(folder / "served")
-    with served(home.path, "up") as (url, _):
+    with served(home.path, "up", "--capacity", str(CAPACITY)) as (url, _):
         for runs, size in {effort.of(size, least=1): size for size in SIZES}.items():
 
             def ours(runs: int = runs) -> float:

@@ -7,7 +7,6 @@ the zygote took care to hold nothing of a run's in: modules, and settings of an 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import socket
 import sys
@@ -79,4 +78,5 @@ def _settle(launch: Launch, room: Room) -> None:
     os.environ.update(launch.environment)
     inherited = sys.path[1:]  # the first is the folder in which the zygote was started
     sys.path[:] = [launch.folder, *(path for path in launch.import_paths if path not in inherited), *inherited]
-    importlib.invalidate_caches()
+    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
+        del sys.path_importer_cache[path]  # what was no folder when the zygote looked may be one by now

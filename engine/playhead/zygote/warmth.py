@@ -12,6 +12,8 @@ MODULES: Final = (
     "playhead.runner.__main__",
     "playhead.client.http",
     "playhead.storage.folder",
+    "encodings.ascii",  # of the first URL that is taken apart
+    "encodings.idna",  # of the first host that is looked up
 )
 
 
