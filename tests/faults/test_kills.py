@@ -145,3 +145,37 @@ def test_kill_to_next_task_is_short(host: Machine) -> None:
     before = len(host.done())
     host.wait_for(lambda: len(host.done()) > before, "the next task")
     assert time.monotonic() - killed < 10, "a death with proof is acted on at once, and not at the lease's end (15 s)"
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_ctrl_c_is_for_the_engine_and_takes_zygote_and_runner_along_in_order(host: Machine) -> None:
+    """A terminal signals its whole process group."""
+    up = host.up()
+    host.playhead("register", f"{FILE}:chain")
+    run = host.ask("chain", length=100, seconds=0.1)
+    host.wait_for(lambda: len(host.done()) >= 1, "a step")
+    runner = host.runner(run)
+    zygote = parent(runner)
+    assert zygote != up.pid
+    os.killpg(up.pid, signal.SIGINT)
+    assert up.wait(30) == 0
+    host.wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (runner, zygote)), "both to be gone")
+    lost = [json.loads(line) for line in host.playhead("events", run, "--json").stdout.splitlines()][-1]
+    assert (lost["type"], lost["data"]["reason"]) == ("run.lost", "drained")
+
+
+def test_a_killed_zygote_costs_no_run_anything(host: Machine) -> None:
+    host.up()
+    host.playhead("register", f"{FILE}:chain")
+    run = host.ask("chain", length=6, seconds=0.2)
+    host.wait_for(lambda: len(host.done()) >= 1, "a step")
+    zygote = parent(host.runner(run))
+    os.kill(zygote, signal.SIGKILL)
+    shown = host.ended(run)
+    assert (shown["state"], shown["attempt"]) == ("succeeded", 1)
+    again = host.ask("chain", length=3)
+    assert host.ended(again)["state"] == "succeeded"
+    assert Counter(host.done())["step 0"] == 2

@@ -119,6 +119,9 @@ class Reporter:
     # --- reports ----------------------------------------------------------------------------------------------------------------
 
     async def _report_for_ever(self) -> None:
+        await (
+            self._gather()
+        )  # the journal's first record is of no interest alone, and a short run is told in one report
         while True:
             batch = self._take()
             if not batch:
@@ -127,10 +130,14 @@ class Reporter:
                 await self._wait_for_news()
                 continue
             await self._send(batch)
-            if not self._closing and len(self._outbox) < MAX_BATCH_EVENTS:  # else there is company enough
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(GATHER_SECONDS):
-                        await self._closed.wait()
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Let company come, unless none will or there is enough."""
+        if not self._closing and len(self._outbox) < MAX_BATCH_EVENTS:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._closed.wait()
 
     async def _wait_for_news(self) -> None:
         self._news.clear()
