@@ -119,9 +119,8 @@ class Reporter:
     # --- reports ----------------------------------------------------------------------------------------------------------------
 
     async def _report_for_ever(self) -> None:
-        await (
-            self._gather()
-        )  # the journal's first record is of no interest alone, and a short run is told in one report
+        # The journal's first record is of no interest alone, and so a short run is told in one report.
+        await self._gather()
         while True:
             batch = self._take()
             if not batch:
