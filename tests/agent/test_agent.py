@@ -319,6 +319,7 @@ class Troubled:
         self.lose_deaths = 0
         self.streams = 0
         self.cut = anyio.Event()
+        self.was_cut = anyio.Event()
         self.deaf_streams = False
 
     def __getattr__(self, name: str) -> Any:
@@ -347,13 +348,16 @@ class Troubled:
             yield self._until_cut(pages)
 
     async def _until_cut(self, pages: AsyncIterator[EventPage]) -> AsyncIterator[EventPage]:
-        if self.cut.is_set():
-            raise ServerUnreachable("the connection was reset")
+        self._break_if_cut()
         async for page in pages:
-            if self.cut.is_set():
-                raise ServerUnreachable("the connection was reset")
+            self._break_if_cut()
             if not self.deaf_streams:
                 yield page
+
+    def _break_if_cut(self) -> None:
+        if self.cut.is_set():
+            self.was_cut.set()
+            raise ServerUnreachable("the connection was reset")
 
 
 def troubled(world: World) -> tuple[Troubled, ServerApi]:
@@ -398,6 +402,7 @@ async def test_runs_that_came_while_the_stream_was_broken_are_found() -> None:
             server.cut.set()
             second = await world.ask()
             await world.until(second, lambda view: view.state is RunStatus.READY)
+            await server.was_cut.wait()  # the news of the second came to a stream that was broken by then
             server.cut = anyio.Event()
             await machine.launched(2)
             third = await world.ask()  # after the query that found the second: only another stream can tell of it
