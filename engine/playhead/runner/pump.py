@@ -192,11 +192,11 @@ class Inbox:
     def before_sleep(self, waker: Callable[[], None]) -> bool:
         """Announce that the flow's loop is about to sleep. False: there is news, do not."""
         with self._news:
+            self._urgent = False  # before the look: whoever puts after it sets it again, and then finds the loop asleep
             if self._error is not None or (self._live and not self.catching_up):
                 return False
             self._waker = waker
             self._asleep = True
-            self._urgent = False
             return True
 
     def after_sleep(self) -> None:
