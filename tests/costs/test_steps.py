@@ -15,11 +15,10 @@ from playhead import LocalExecutor, ThreadExecutor, flow, task
 from playhead.core import events as ev
 from playhead.executors.crew import Crew
 from playhead.flows.flow import Flow
-from playhead.ports.storage import AppendFile
 from playhead.runner import attempts, places
 from playhead.runner.pump import Inbox, PumpSelector
 from playhead.runner.reporter import Reporter
-from playhead.storage.memory import MemoryStorage
+from tests.costs.counting import CountingStorage
 from tests.runner.bench import open_bench
 
 WIDTH: Final = 4
@@ -79,30 +78,6 @@ class _Encoding(ModuleType):
         if name == "encode":
             self._counts[name] += 1
         return getattr(ev, name)
-
-
-class CountingStorage(MemoryStorage):
-    """Counts the flushes of its growing objects."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flushes = 0
-
-    def open_append(self, path: str) -> Any:
-        return _CountingAppend(self, super().open_append(path))
-
-
-class _CountingAppend:
-    def __init__(self, storage: CountingStorage, inner: AppendFile) -> None:
-        self._storage = storage
-        self._inner = inner
-
-    def append(self, data: bytes) -> None:
-        self._storage.flushes += 1
-        self._inner.append(data)
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 def run(subject: Flow[..., Any]) -> tuple[Any, CountingStorage]:

@@ -14,7 +14,6 @@ from pydantic import Field
 from playhead.errors import UsageError
 
 RunId = NewType("RunId", str)  # 32 hexadecimal digits
-FlowName = NewType("FlowName", str)
 AgentId = NewType("AgentId", str)
 TaskKey = NewType("TaskKey", str)  # a call's place in its flow: "extract", "extract~2", "branch~2/load", "parse.17"
 StreamName = NewType("StreamName", str)  # "default/run/<run id>"

@@ -16,7 +16,6 @@ import hmac
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final
 
 import orjson
@@ -116,10 +115,6 @@ def read_segment(data: bytes, *, run: RunId, epoch: Epoch, key: bytes, where: st
             return
         batch, offset = found
         yield batch
-
-
-def digest_of(payload: bytes) -> str:
-    return sha256(payload).hexdigest()
 
 
 def _batch_at(data: bytes, offset: int, *, run: RunId, epoch: Epoch, key: bytes) -> tuple[Batch, int] | None:

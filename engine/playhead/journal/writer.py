@@ -66,11 +66,6 @@ class JournalWriter:
         self._durable = 0  # records that count
         self._taken = 0  # records of the batch that the leader is writing
 
-    @property
-    def durable(self) -> int:
-        """How many records count by now."""
-        return self._durable
-
     def append(self, record: Record) -> int:
         """Leave a record for the next batch. Returns how many records will count once it does, for `wait`."""
         with self._lock:

@@ -59,7 +59,6 @@ class Identity:
     """The scopes of one run. `root` belongs to the flow's own asyncio task (or thread)."""
 
     def __init__(self, *, is_async: bool) -> None:
-        self._is_async = is_async
         self.root = Scope("", None, is_async=is_async)
         self._foreign_names: set[str] = set()
 

@@ -65,11 +65,6 @@ class Launcher:
         with self._lock:
             return list(self._calls.values())
 
-    @property
-    def idle(self) -> bool:
-        """Nothing that was asked for is still to end."""
-        return self._unended == 0
-
     def add(self, calls: Sequence[Call], needs: Iterable[tuple[Call, ...]]) -> None:
         """The flow asked for these calls, each of which needs some others. They start when they may.
 
