@@ -67,6 +67,39 @@ async def test_an_expired_epoch_is_never_renewed() -> None:
             await world.beat(claimed)
 
 
+async def test_a_server_that_stood_still_holds_its_own_silence_against_nobody() -> None:
+    async with open_world() as world:
+        claimed = await world.running()
+        await world.clock.advance(LEASE / 2)
+        world.clock.stall(3 * LEASE)
+        await world.clock.advance(SWEEP)
+        assert await world.recorded("run.lost") == []
+        assert await world.beat(claimed) == LEASE
+        await world.clock.advance(LEASE + SWEEP)
+        await world.until("run.lost")
+
+
+async def test_what_was_left_of_a_term_when_the_server_stood_still_is_all_that_is_left_after() -> None:
+    async with open_world() as world:
+        await world.running()
+        await world.clock.advance(LEASE / 2)
+        world.clock.stall(3 * LEASE)
+        await world.clock.advance(LEASE / 2 + 2 * SWEEP)
+        await world.until("run.lost")
+
+
+async def test_a_claim_outlives_a_server_that_stood_still() -> None:
+    async with open_world() as world:
+        await world.service.register_flow(flow())
+        await world.service.join(agent())
+        await world.ask()
+        claimed = await world.claim()
+        world.clock.stall(3 * TERMS.launch_timeout_seconds)
+        await world.clock.advance(SWEEP)
+        await world.start(claimed)
+        assert await world.state() == "running"
+
+
 async def test_after_a_restart_everyone_gets_a_full_term() -> None:
     records, clock = MemoryRecords(), VirtualClock()
     async with open_world(records, clock=clock) as world:

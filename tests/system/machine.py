@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -65,18 +65,22 @@ class Machine:
         self.started.append(process)
         return process
 
-    def up(self, port: str = "0") -> subprocess.Popen[bytes]:
-        """`playhead up`, when it answers."""
-        return self._serve("up", port)
+    def up(self, port: str = "0", *, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """`playhead up`, when it answers. `under`: a command that starts it, such as `strace`."""
+        return self._serve("up", port, under)
 
-    def server(self, port: str = "0") -> subprocess.Popen[bytes]:
+    def server(self, port: str = "0", *more: str, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """`playhead server`, when it answers."""
-        return self._serve("server", port)
+        return self._serve("server", port, under, *more)
 
-    def _serve(self, command: str, port: str) -> subprocess.Popen[bytes]:
+    def agent(self, url: str = "", *, under: Sequence[str] = (), name: str = "agent") -> subprocess.Popen[bytes]:
+        """`playhead agent local` at that server, or at this home's; it may take a moment to join."""
+        return self.start(*under, *PLAYHEAD, "agent", "local", "--server", url or self.url(), name=name)
+
+    def _serve(self, command: str, port: str, under: Sequence[str], *more: str) -> subprocess.Popen[bytes]:
         note = self.home / "server.json"
         note.unlink(missing_ok=True)
-        process = self.start(*PLAYHEAD, command, "--port", port, name=command)
+        process = self.start(*under, *PLAYHEAD, command, "--port", port, *more, name=command)
         self.wait_for(lambda: note.exists() or process.poll() is not None, f"playhead {command} to answer")
         if process.poll() is not None:
             raise AssertionError((self.home / f"{command}.out").read_text())
@@ -110,6 +114,11 @@ class Machine:
             return shown if shown["state"] in ("succeeded", "failed", "cancelled", "crashed") else None
 
         return self.wait_for(look, f"run {run} to end", within)
+
+    def events(self, run: str) -> list[dict[str, Any]]:
+        """The run's history, as the server keeps it."""
+        with urllib.request.urlopen(f"{self.url()}/api/runs/{run}/history", timeout=10) as answer:
+            return [json.loads(line) for line in answer.read().splitlines()]
 
     def runner(self, run: str) -> int:
         """The process id of the run's living runner."""

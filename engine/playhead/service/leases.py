@@ -1,7 +1,8 @@
 """Leases and claims: who holds a run, and since when it was not heard of. In memory, on the service's own monotonic clock.
 
 Heartbeats change this table and nothing in the log. What a sweep finds ended becomes a command; that it is found twice, or
-by two servers, does no harm, because the epoch is checked where it is decided. After a restart everybody gets a full term.
+by two servers, does no harm, because the epoch is checked where it is decided. After a restart everybody gets a full term, and
+time in which this process itself stood still counts against nobody: whatever was sent meanwhile lies unread.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Leases:
         self._settings = settings
         self._agent_heard = agent_heard
         self._leases: dict[RunId, _Lease] = {}
+        self._looked = clock.monotonic()
 
     def observe(self, state: RunState) -> None:
         """A run's newest state: its lease begins, changes or ends."""
@@ -72,9 +74,19 @@ class Leases:
         return max(0.0, lease.heard + self._settings.lease_seconds - now)
 
     def ended(self) -> list[Ended]:
-        """The leases and claims that are over now."""
+        """The leases and claims that are over now. To be asked once in each sweep: a longer silence of the asker is its own."""
         now = self._clock.monotonic()
+        self._forgive(now)
         return [Ended(run, lease.epoch) for run, lease in self._leases.items() if self._is_over(lease, now)]
+
+    def _forgive(self, now: float) -> None:
+        """Every term is longer by the time in which nobody here listened: the process was stopped, or its loop held up."""
+        away = now - self._looked - self._settings.sweep_seconds
+        self._looked = now
+        if away > self._settings.sweep_seconds:
+            for lease in self._leases.values():
+                lease.since = min(now, lease.since + away)
+                lease.heard = min(now, lease.heard + away)
 
     def _is_over(self, lease: _Lease, now: float) -> bool:
         if lease.status is not RunStatus.CLAIMED:

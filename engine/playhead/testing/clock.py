@@ -52,6 +52,10 @@ class VirtualClock(Clock):
                 await self._settle()
         self._elapsed = end
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass and wake nobody, as in a process that is stopped. Who was due by then is woken by the next `advance`."""
+        self._elapsed += seconds
+
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back where `seconds` is negative."""
         self._wall = Micros(self._wall + round(seconds * 1_000_000))

@@ -80,7 +80,9 @@ class Zygote:
         packet, fds = b"", list[int]()
         with suppress(ConnectionError):
             packet, fds, _, _ = socket.recv_fds(agent, MAX_BYTES, LAUNCH_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        if not packet:
+        if not packet or _is_gone(agent):
+            for fd in fds:
+                os.close(fd)
             self._leave_agent(agent)
             return
         ending = fds.pop()
@@ -178,6 +180,14 @@ class Zygote:
         if spare is not None:
             spare.hand_over.close()
             os.waitpid(spare.pid, 0)
+
+
+def _is_gone(agent: socket.socket) -> bool:
+    """Whether the agent has hung up. It gives up a zygote that was stopped for too long, and has made that runner elsewhere: a
+    second one in the same folder would write its own ending over the other's."""
+    look = select.poll()
+    look.register(agent.fileno(), 0)  # hanging up is told unasked
+    return bool(look.poll(0))
 
 
 def main() -> None:
