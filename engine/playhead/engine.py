@@ -7,7 +7,7 @@ something is served.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -133,14 +133,17 @@ class Engine:
         async with self:
             yield
 
-    def serve(self, host: str = "127.0.0.1", port: int | None = None) -> AbstractAsyncContextManager[str]:
+    def serve(
+        self, host: str = "127.0.0.1", port: int | None = None, *, allowed_hosts: Iterable[str] = ()
+    ) -> AbstractAsyncContextManager[str]:
         """Serve the engine's API by HTTP while the block runs; gives its URL. Port 0 takes a free one.
 
-        Raises UsageError where the address cannot be had.
+        `allowed_hosts`: names under which others ask it, beside loopback's and the address itself. Raises UsageError where the
+        address cannot be had.
         """
         from playhead.server.serve import DEFAULT_PORT, serve
 
-        return serve(self.asgi(), host, DEFAULT_PORT if port is None else port)
+        return serve(self.asgi(), host, DEFAULT_PORT if port is None else port, allowed_hosts=allowed_hosts)
 
     @asynccontextmanager
     async def _served_privately(self) -> AsyncGenerator[str]:

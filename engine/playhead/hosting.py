@@ -157,7 +157,7 @@ async def _listening(path: Path, api: ServerApi) -> AsyncGenerator[None]:
 async def _serve_when_asked(listener: socket.socket, api: ServerApi) -> None:
     await anyio.wait_readable(listener)
     create_app, serve_on = await anyio.to_thread.run_sync(_import_server)
-    async with serve_on(listener, create_app(api)):
+    async with serve_on(listener, create_app(api), hosts=None):
         await asyncio.get_running_loop().create_future()
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from playhead.errors import UsageError
 
 CONFIG_FILE: Final = "config.toml"  # in the home
 CONFIG_VARIABLE: Final = "PLAYHEAD_CONFIG"  # path of another such file
 DEFAULT_HOME: Final = "~/.playhead"
+MAX_ALLOWED_HOSTS: Final = 100  # names of one server: more are a list of something else
 
 # name in files, flags and variables -> field
 _FIELDS: Final[Mapping[str, str]] = {
@@ -30,7 +31,12 @@ _FIELDS: Final[Mapping[str, str]] = {
     "storage": "storage_url",
     "store": "store_url",
     "lease_seconds": "lease_seconds",
+    "allowed_hosts": "allowed_hosts",
 }
+
+
+def _listed(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -38,7 +44,8 @@ class Settings(BaseModel):
 
     `server_url`: the server to ask; None: the one that owns this home's log, if there is one. `storage_url`: where flows,
     parameters, results and logs are kept. `store_url`: the log of a server that this home starts. `lease_seconds`: how long
-    such a server waits for a silent runner before it offers the run to another.
+    such a server waits for a silent runner before it offers the run to another. `allowed_hosts`: names under which it may be
+    asked, beside loopback's and its address; in a variable they stand with commas between them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +55,7 @@ class Settings(BaseModel):
     storage_url: str
     store_url: str
     lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15.0
+    allowed_hosts: Annotated[tuple[str, ...], Field(max_length=MAX_ALLOWED_HOSTS), BeforeValidator(_listed)] = ()
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, *, env: Mapping[str, str] | None = None) -> Self:

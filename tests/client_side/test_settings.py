@@ -55,6 +55,18 @@ def test_strange_letters_in_the_home_s_path_stay_what_they_are(tmp_path: Path) -
     assert (tmp_path / "a b%41?#" / "storage" / "x").read_bytes() == b"1"
 
 
+def test_allowed_hosts_are_a_list_in_a_file_and_stand_with_commas_in_a_variable(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('allowed_hosts = ["a.example", "b.example"]\n')
+    assert Settings.load({"home": str(tmp_path)}, env={}).allowed_hosts == ("a.example", "b.example")
+    env = {"PLAYHEAD_ALLOWED_HOSTS": "c.example, 10.0.0.1,"}
+    assert Settings.load({"home": str(tmp_path)}, env=env).allowed_hosts == ("c.example", "10.0.0.1")
+    flags = {"home": str(tmp_path), "allowed_hosts": ["d.example"]}
+    assert Settings.load(flags, env=env).allowed_hosts == ("d.example",)
+    (tmp_path / "config.toml").write_text("allowed_hosts = 3\n")
+    with pytest.raises(UsageError, match=r"'allowed_hosts' of .*config\.toml"):
+        Settings.load({"home": str(tmp_path)}, env={})
+
+
 BAD_FILES = {
     "unknown key": ('storrage = "x"\n', ("'storrage'", "did you mean 'storage'?")),
     "wholly unknown key": ("colour = 3\n", ("'colour'", "the settings are: home, server")),

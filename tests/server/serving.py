@@ -36,13 +36,15 @@ async def serving(
     folder: Path | None = None,
     port: int = 0,
     limits: StreamLimits | None = None,
+    allowed_hosts: tuple[str, ...] = (),
 ) -> AsyncGenerator[str]:
     """The URL of an app over `api`."""
     uds = None
     if road == "unix":
         assert folder is not None
         uds = folder / "s"
-    async with serve(create_app(api, limits=limits), port=port, uds=uds, grace_seconds=1.0) as url:
+    app = create_app(api, limits=limits)
+    async with serve(app, port=port, uds=uds, allowed_hosts=allowed_hosts, grace_seconds=1.0) as url:
         yield url
 
 

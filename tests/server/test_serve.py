@@ -134,7 +134,7 @@ async def test_a_client_that_does_not_read_does_not_keep_its_connection_beyond_t
         async with serving(api) as url:
             where = urlsplit(url)
             silent.connect((where.hostname, where.port))
-            silent.sendall(f"GET /api/runs/{RUN}/history HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            silent.sendall(f"GET /api/runs/{RUN}/history HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
             await until(lambda: api.calls)
         await until(lambda: _descriptors() == before + 1)  # its own end
 

@@ -138,7 +138,7 @@ async def test_a_client_that_does_not_read_costs_a_bounded_number_of_pages() -> 
         where = urlsplit(url)
         with socket.create_connection((where.hostname, where.port)) as silent:
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-            silent.sendall(b"GET /api/events HTTP/1.1\r\nhost: x\r\n\r\n")
+            silent.sendall(b"GET /api/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
             await until(lambda: api.pages_taken)
             await none_open(api)
             taken = api.pages_taken

@@ -27,6 +27,13 @@ Target = Annotated[
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 is every one of this machine.")]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allowed-host",
+        help="A name of this server that others ask for; again for several. (env: PLAYHEAD_ALLOWED_HOSTS)",
+    ),
+]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A label of the agent; give it again for several.")]
 AgentName = Annotated[
     str | None, typer.Option("--name", help="The agent's name. (default: its last one, or random words)")

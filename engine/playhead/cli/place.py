@@ -7,7 +7,7 @@ home's lock is held; a server that was killed leaves one that nobody believes.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +43,9 @@ class Place:
     home: Home
 
     @classmethod
-    def of(cls, home: Path | None, server: str | None = None) -> Place:
+    def of(cls, home: Path | None, server: str | None = None, *, allowed_hosts: Sequence[str] | None = None) -> Place:
         """From the options of a command. Raises what `Settings.load` and `Home.open` raise."""
-        settings = Settings.load({"home": home, "server": server})
+        settings = Settings.load({"home": home, "server": server, "allowed_hosts": allowed_hosts or None})
         return cls(settings, Home.open(settings))
 
     def server_url(self) -> str | None:

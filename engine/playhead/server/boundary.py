@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playhead.errors import PlayheadError, ServerError, ServerRefused
 from playhead.server.answers import refusal
+from playhead.server.sites import check_site
 
 log = logging.getLogger("playhead.server")
 
@@ -24,8 +25,6 @@ MAX_DRAINED_BYTES: Final = (
     4 * MAX_BODY_BYTES
 )  # read and thrown away, so that the sender reads our refusal and not a reset
 BODY_SECONDS: Final = 30.0  # for a whole body; 16 MB at 5 Mbit/s
-
-_READING: Final = frozenset({"GET", "HEAD"})
 
 
 class Boundary:
@@ -43,7 +42,7 @@ class Boundary:
             await send(message)
 
         try:
-            _check_origin(scope)
+            check_site(scope)
             receive = await _with_body(scope, receive)
             await self._app(scope, receive, watched)
         except _Gone:
@@ -63,18 +62,6 @@ class _Gone(Exception):
 
 class _CutShort(Exception):
     """An answer broke off after it had begun; the server closes its connection, by which the client knows."""
-
-
-def _check_origin(scope: Scope) -> None:
-    """A page of some other site, open in a browser here, must not command a server that listens on this machine only."""
-    if scope["method"] in _READING:
-        return
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    origin = headers.get(b"origin")
-    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
-        raise ServerRefused(
-            "a web page of another site asked for this", code="foreign_origin", status=403, hint="ask without a browser"
-        )
 
 
 async def _with_body(scope: Scope, receive: Receive) -> Receive:

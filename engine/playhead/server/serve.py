@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import stat
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from playhead.errors import UsageError
+from playhead.server.gate import Gate
+from playhead.server.hosts import Hosts
 from playhead.server.streams import Streams
 
 DEFAULT_PORT: Final = 4317
@@ -29,7 +31,11 @@ GRACE_SECONDS: Final = 5.0  # for open requests at the end; the longest lawful o
 KEEP_ALIVE_SECONDS: Final = 75  # longer than our client keeps an idle connection, so that none closes under a request
 BACKLOG: Final = 1_024  # connections not yet accepted: a whole fleet that comes back at once
 DEAD_PEER_MILLIS: Final = 30_000  # unacknowledged bytes: the peer is gone; the kernel alone would wait 15 minutes
+WILDCARDS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where each is found from here
 TICK_SECONDS: Final = 1.0  # uvicorn renews its Date header
+
+# Of every answer: no page of another site may read it by embedding it, and no browser may take it for something else.
+HEADERS: Final = [("cross-origin-resource-policy", "same-origin"), ("x-content-type-options", "nosniff")]
 
 
 @contextlib.asynccontextmanager
@@ -39,16 +45,20 @@ async def serve(
     port: int = DEFAULT_PORT,
     *,
     uds: Path | None = None,
+    allowed_hosts: Iterable[str] = (),
     grace_seconds: float = GRACE_SECONDS,
 ) -> AsyncGenerator[str]:
     """Serve the app of `create_app` while the block runs; gives its URL. Port 0 takes a free one; `uds` wins over host and port.
 
+    `allowed_hosts`: under which names it may be asked, beside loopback's, `host`, and the address that a request comes in on.
     At the end open event streams are closed, and open requests get `grace_seconds`. Raises UsageError where the address
-    cannot be had.
+    cannot be had, or an allowed host is none.
     """
+    names = Hosts(allowed_hosts, own="" if host in WILDCARDS else host)
     listener, url = bind_unix(uds) if uds is not None else _bind(host, port)
+    hosts = names if uds is None else None  # no browser speaks through a unix socket
     try:
-        async with serve_on(listener, app, grace_seconds=grace_seconds):
+        async with serve_on(listener, app, hosts=hosts, grace_seconds=grace_seconds):
             yield url
     finally:
         if uds is not None:
@@ -57,11 +67,11 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def serve_on(
-    listener: socket.socket, app: Starlette, *, grace_seconds: float = GRACE_SECONDS
+    listener: socket.socket, app: Starlette, *, hosts: Hosts | None, grace_seconds: float = GRACE_SECONDS
 ) -> AsyncGenerator[None]:
-    """As `serve`, on a socket that listens already; closes it at the end."""
+    """As `serve`, on a socket that listens already; closes it at the end. `hosts`: as a `Gate` takes it."""
     config = uvicorn.Config(
-        app,
+        Gate(app, hosts),
         http="httptools",
         ws="none",
         lifespan="off",
@@ -70,6 +80,7 @@ async def serve_on(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        headers=HEADERS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(grace_seconds),
         backlog=BACKLOG,
@@ -163,7 +174,7 @@ def _bind(host: str, port: int) -> tuple[socket.socket, str]:
 
 def _url(host: str, port: int) -> str:
     """Where a client on this machine finds it: a wildcard is no address to connect to."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    reachable = WILDCARDS.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 

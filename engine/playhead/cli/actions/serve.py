@@ -37,6 +37,7 @@ RETRY_SECONDS: Final = 0.05
 class Address:
     host: str
     port: int | None  # None: the usual one
+    allowed_hosts: tuple[str, ...] = ()  # none: those of the settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class AgentWanted:
 
 def serve_home(address: Address, agent: AgentWanted | None, *, home: Path | None, as_json: bool) -> int:
     """Serve this home's log by HTTP, with an agent if one is wanted, until SIGINT or SIGTERM."""
-    place = Place.of(home)
+    place = Place.of(home, allowed_hosts=address.allowed_hosts)
     _log_to_stderr()
     asyncio.run(_serve_home(place, address, agent, as_json=as_json))
     return ExitCode.GOOD
@@ -68,7 +69,8 @@ async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(own(place.home, await _taken(place.home)))
             port = DEFAULT_PORT if address.port is None else address.port
-            url = await stack.enter_async_context(serve(create_app(api), address.host, port))
+            serving = serve(create_app(api), address.host, port, allowed_hosts=place.settings.allowed_hosts)
+            url = await stack.enter_async_context(serving)
             agent = await _attached(stack, place, api, url, wanted, stop_runners=True) if wanted else None
             stack.enter_context(noted(place.home, url))
             _announce(place, url, agent, as_json=as_json)

@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
 def up(
     host: options.Host = LOOPBACK,
     port: options.Port = None,
+    allowed_hosts: options.AllowedHosts = None,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
     home: options.HomeDir = None,
@@ -30,16 +31,20 @@ def up(
     from playhead.cli.actions.serve import Address, AgentWanted, serve_home
 
     agent = AgentWanted(labels=tuple(labels or ()), capacity=capacity)
-    return serve_home(Address(host, port), agent, home=home, as_json=json)
+    return serve_home(Address(host, port, tuple(allowed_hosts or ())), agent, home=home, as_json=json)
 
 
 def server(
-    host: options.Host = LOOPBACK, port: options.Port = None, home: options.HomeDir = None, json: options.Json = False
+    host: options.Host = LOOPBACK,
+    port: options.Port = None,
+    allowed_hosts: options.AllowedHosts = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
 ) -> int:
     """Run a server alone on this home, until Ctrl-C. It sees facts only, never code or data."""
     from playhead.cli.actions.serve import Address, serve_home
 
-    return serve_home(Address(host, port), None, home=home, as_json=json)
+    return serve_home(Address(host, port, tuple(allowed_hosts or ())), None, home=home, as_json=json)
 
 
 def local(
