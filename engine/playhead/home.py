@@ -19,17 +19,19 @@ from playhead.ports.storage import Storage
 from playhead.settings import Settings
 from playhead.storage import open_storage
 from playhead.storage.durable import make_folders, unavailable
-from playhead.trust.keys import KeyRing, load_or_create
+from playhead.trust.keyfile import KeyFile
+from playhead.trust.keys import KeyRing
 
 _STORAGES: Final = TypeAdapter(dict[str, str])
 
 
 class Home:
-    """Made by `open`. `keys` is the user's key ring; nothing of it may leave the user's side."""
+    """Made by `open`. Nothing of its keys may leave the user's side."""
 
-    def __init__(self, settings: Settings, keys: KeyRing) -> None:
+    def __init__(self, settings: Settings, key_file: KeyFile) -> None:
         self.settings = settings
-        self.keys = keys
+        self.key_file = key_file
+        key_file.current()  # what is wrong with it is said at once
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, env: Mapping[str, str] | None = None) -> Self:
@@ -41,7 +43,12 @@ class Home:
         env = os.environ if env is None else env
         settings = settings or Settings.load(env=env)
         _make(settings.home)
-        return cls(settings, load_or_create(settings.home, env))
+        return cls(settings, KeyFile(settings.home, env))
+
+    @property
+    def keys(self) -> KeyRing:
+        """The user's key ring as it is now: another program may have changed it. Raises as `KeyFile.read`."""
+        return self.key_file.current()
 
     @property
     def path(self) -> Path:

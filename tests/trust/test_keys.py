@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playhead.errors import StorageUnavailable, TrustError
-from playhead.trust.keys import KEY_FILE, DerivedKey, KeyRing, MasterKey, load_or_create
+from playhead.trust.keyfile import KEY_FILE, load_or_create
+from playhead.trust.keys import DerivedKey, KeyRing, MasterKey
 
 secrets_32 = st.binary(min_size=32, max_size=32)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import anyio
+from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from playhead.agent.asking import passing, persistently
@@ -51,7 +52,9 @@ class Agent:
         self._joined = joined
         self._infrastructure = infrastructure
         self._stop_runners = stop_runners
+        self._user_side = user_side
         self._ready = ReadyRuns(self._pace)
+        self._follower = Follower(api, joined, self._ready, self, self._pace)
         self._means = Means(
             api=api,
             server_url=server_url,
@@ -64,6 +67,7 @@ class Agent:
         )
         self._slots = anyio.CapacityLimiter(joined.capacity)
         self._custodies: dict[Custody, None] = {}
+        self._key_wanted = anyio.Event()
         self._drain_asked = anyio.Event()
         self._emptied = anyio.Event()
         self._left = anyio.Event()
@@ -82,8 +86,9 @@ class Agent:
             async with anyio.create_task_group() as tasks:
                 for launched in await self._infrastructure.survivors():
                     self._adopt(tasks, launched)
-                tasks.start_soon(Follower(self._api, self._joined, self._ready, self, self._pace).run)
+                tasks.start_soon(self._follower.run)
                 tasks.start_soon(self._beat)
+                tasks.start_soon(self._learn_wanted_keys)
                 tasks.start_soon(self._tend)
                 tasks.start_soon(self._dispatch, tasks)
                 task_status.started()
@@ -125,6 +130,9 @@ class Agent:
             _log.warning("the server takes this agent for gone; joining again")
             await self._join()
 
+    def key_wanted(self) -> None:
+        self._key_wanted.set()
+
     # --- its tasks -------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, tasks: TaskGroup) -> None:
@@ -161,9 +169,27 @@ class Agent:
             self._slots.release_on_behalf_of(slot)
         self._emptied.set()
 
+    async def _learn_wanted_keys(self) -> None:
+        """A run came that was signed with a key that is not here: it may be in the home by now."""
+        while True:
+            await self._key_wanted.wait()
+            self._key_wanted = anyio.Event()
+            await self._learn_keys()
+
+    async def _learn_keys(self) -> None:
+        """Keys are what an agent shows of itself like its labels, and the one thing of that which changes while it works."""
+        if not await to_thread.run_sync(self._user_side.learn_keys):
+            return
+        self._joined = self._joined.model_copy(update={"key_ids": self._user_side.key_ids})
+        _log.info("this home's keys have changed; there are %s now", ", ".join(self._joined.key_ids))
+        if not self._drain_asked.is_set():
+            await self._join()
+            await self._follower.presented_as(self._joined)
+
     async def _beat(self) -> None:
         while True:
             await anyio.sleep(self._pace.beat_seconds)
+            await self._learn_keys()
             try:
                 await self._api.agent_beat(self.name)
             except (NotFound, Refused):

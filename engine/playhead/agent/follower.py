@@ -62,6 +62,10 @@ class Follows(Protocol):
         """The server takes the agent for gone."""
         ...
 
+    def key_wanted(self) -> None:
+        """There is a run for which nothing but its key is missing here."""
+        ...
+
 
 class Follower:
     """Keeps `ready` in step with the server. `run` ends only by cancellation, or by an error that asking again does not mend."""
@@ -78,6 +82,12 @@ class Follower:
         async with anyio.create_task_group() as both:
             both.start_soon(self._follow)
             both.start_soon(self._look_again)
+
+    async def presented_as(self, joined: ev.AgentJoined) -> None:
+        """The agent has other keys than it had: what did not fit may fit now."""
+        self._agent = joined
+        self._fits.clear()
+        await self._look()
 
     async def _follow(self) -> None:
         """The stream, from a fresh look on; and from another one if the stream breaks for good, as after a restore of the log."""
@@ -174,8 +184,11 @@ class Follower:
         return fits
 
     def _remember(self, run: str, wants: matching.Wants) -> bool:
-        """Whether the run fits. What it wants never changes, and neither does the agent."""
-        fits = not matching.missing(wants, self._agent)
+        """Whether the run fits. What it wants never changes, and neither does the agent, but for its keys."""
+        lacking = matching.missing(wants, self._agent)
+        if [each.lack for each in lacking] == [matching.Lack.KEY]:
+            self._told.key_wanted()
+        fits = not lacking
         self._fits[run] = fits
         while len(self._fits) > MAX_KNOWN:
             self._fits.popitem(last=False)

@@ -36,7 +36,8 @@ KIND: Final = "local"
 class LocalAgent:
     """A description; `attach` makes an agent of it. It may be attached again after it has ended.
 
-    * `home`: None: as the settings say. Its key and its storage are used unless others are given.
+    * `home`: None: as the settings say. Its keys and its storage are used unless others are given; keys that come into it while the
+      agent works are used too.
     * `name`: None: that of an earlier local agent of this home which is not at work, else random words.
     * `labels`: a run is taken if all of its labels are among these. `capacity`: runners at a time; None: one for each CPU.
     * `stop_runners`: end the runners with the agent, within some seconds; else they go on, and its next life adopts them.
@@ -126,7 +127,7 @@ class LocalAgent:
                 "storage in memory is this process's alone: a local agent's runners could not open it",
                 hint="use a folder as storage",
             )
-        return home, UserSide([storage], self._keys or home.keys)
+        return home, UserSide([storage], self._keys or home.key_file)
 
     def _joined(self, name: str, user_side: UserSide) -> AgentJoined:
         return AgentJoined(

@@ -16,7 +16,7 @@ from typing import Protocol
 from playhead.agent.folder import OUTPUTS, RunnerFolder
 from playhead.agent.proc import ProcessName
 from playhead.agent.runner_process import ChildProcess, Dropped, ForkedProcess, StartedProcess
-from playhead.trust.keys import KEY_VARIABLE
+from playhead.trust.keyfile import KEY_VARIABLE
 from playhead.zygote.handle import ZygoteLost, ZygoteProcess, can_be
 from playhead.zygote.messages import MARKER, Launch
 

@@ -6,24 +6,32 @@ does not leave it; a runner gets the keys of its run and its flow.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from playhead.errors import NoSuchObject, StorageUnavailable, TrustError
+from playhead.errors import NoSuchObject, PlayheadError, StorageUnavailable, TrustError
 from playhead.ports.server import Claimed
 from playhead.ports.storage import Storage
 from playhead.runner.bootstrap import LogLevel, RunnerOrder
 from playhead.trust import ticket
+from playhead.trust.keyfile import KeyFile
 from playhead.trust.keys import DerivedKey, KeyRing
+
+_log = logging.getLogger("playhead.agent")
 
 
 class UserSide:
-    """Synchronous: it reads storage. Callers on an event loop go through a thread."""
+    """Synchronous: it reads storage. Callers on an event loop go through a thread.
 
-    def __init__(self, storages: Sequence[Storage], keys: KeyRing) -> None:
+    `keys`: a ring that stays, or the file in which a home's keys are, which may change at any time.
+    """
+
+    def __init__(self, storages: Sequence[Storage], keys: KeyRing | KeyFile) -> None:
         self._storages = {storage.id: storage for storage in storages}
-        self._keys = keys
+        self._key_file = keys if isinstance(keys, KeyFile) else None
+        self._keys = keys.current() if isinstance(keys, KeyFile) else keys
 
     @property
     def storage_ids(self) -> tuple[str, ...]:
@@ -31,7 +39,18 @@ class UserSide:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        return tuple(key.id for key in (self._keys.current, *self._keys.older))
+        return tuple(key.id for key in self._keys.all)
+
+    def learn_keys(self) -> bool:
+        """Read the keys again if their file is another one by now; whether they have changed. What cannot be read changes nothing."""
+        if self._key_file is None:
+            return False
+        before = self._keys
+        try:
+            self._keys = self._key_file.current()
+        except PlayheadError as error:
+            _log.error("the keys are kept as they were: %s", error)
+        return self._keys != before
 
     def order(self, claimed: Claimed, *, server: str, agent: str, log_level: LogLevel) -> RunnerOrder:
         """The order for a run that was granted, after its ticket has been verified.

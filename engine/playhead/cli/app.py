@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 
 from playhead import __version__
-from playhead.cli.commands import history, looking, running, serving, upkeep
+from playhead.cli.commands import history, keys, looking, running, serving, upkeep
 from playhead.cli.exits import ExitCode, tell, tell_message
 from playhead.errors import PlayheadError
 
@@ -40,7 +40,7 @@ def _program(
     """Nothing that all commands share: what an option means is said where it is used."""
 
 
-for group in (running, looking, history, serving, upkeep):
+for group in (running, looking, history, serving, upkeep, keys):
     group.add_to(app)
 
 

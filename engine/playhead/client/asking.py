@@ -20,6 +20,7 @@ from playhead.flows.flow import Flow
 from playhead.flows.parameters import check_parameters, refuse_missing, refuse_unknown, text_or_json
 from playhead.home import Home
 from playhead.ports.server import FlowView, RunRequest, ServerApi
+from playhead.ports.storage import Storage
 from playhead.trust.code import load_code
 from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import check_serialisable, dump, load
@@ -76,7 +77,8 @@ def _sign(
     else:
         parameters = _sealed_parameters(seal, wish)
         payload = dump(parameters)
-    run = _run_id(wish.idempotency_key, flow_key)
+    earlier = _earlier(view.flow, home, storage, wish.idempotency_key)
+    run = earlier.run if earlier is not None else _run_id(wish.idempotency_key, flow_key)
     ticket = AskedTicket(
         run=run,
         flow=view.flow,
@@ -86,12 +88,26 @@ def _sign(
     )
     run_key = home.keys.run_key(run, key_id=registered.key_id)
     try:
-        write_asked(storage, ticket, run_key)
+        if earlier is None:
+            write_asked(storage, ticket, run_key)
     except AlreadyExists:
         earlier = read_asked(storage, run, run_key)
+    if earlier is not None:
         _refuse_other(earlier, ticket, parameters)
         return earlier
     return ticket
+
+
+def _earlier(flow: str, home: Home, storage: Storage, idempotency_key: str | None) -> AskedTicket | None:
+    """The ticket of the run that was asked for with this key before: the run's id is made with the flow's key of then, and the
+    flow may have been sealed with another since."""
+    if idempotency_key is None:
+        return None
+    for master in home.keys.all:
+        run = _run_id(idempotency_key, master.flow_key(flow))
+        with suppress(NoSuchObject):
+            return read_asked(storage, run, master.run_key(run))
+    return None
 
 
 def _loaded(seal: Seal) -> Flow[..., Any] | None:

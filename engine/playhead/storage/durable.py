@@ -44,6 +44,26 @@ def create_exclusively(path: str | Path, data: bytes, *, mode: int = 0o666) -> N
     flush_folder(folder)
 
 
+def replace_durably(path: str | Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Put a file with these bytes in the place of the one that is there, if any. Readers, and whoever comes after a loss of power,
+    find the old file or the new one whole; on return it is the new one."""
+    folder = os.path.dirname(path)  # noqa: PTH120 — as above
+    temporary = os.path.join(folder, UNFINISHED + secrets.token_hex(8))  # noqa: PTH118 — as above
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(fd, data, offset=0)
+            flush_file(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)  # noqa: PTH105 — as above
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108 — as above
+        raise
+    flush_folder(folder)
+
+
 def make_folders(path: Path, *, mode: int = 0o777) -> None:
     """Make the folder and those above it that are missing, each durable before the next. `mode` is for the last one."""
     missing: list[Path] = []

@@ -1,4 +1,4 @@
-"""The master key of a home, and what is derived from it. Owns the key's file; signs nothing itself.
+"""The master key of a home, and what is derived from it. Values only: where keys are kept is `keyfile`; signs nothing itself.
 
 A key is the user's: it is in no event, no argument and no log line, and its text is shown only by `MasterKey.export`.
 Key ids are keyed digests, so that they may be shown to a server.
@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import base64
 import hmac
-import os
 import re
 import secrets
-import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from playhead.errors import StorageUnavailable, TrustError
-from playhead.storage.durable import create_exclusively, make_folders, unavailable
+from playhead.errors import TrustError
 
-KEY_FILE: Final = "key"  # in the home: the current key's line, then the older ones
-KEY_VARIABLE: Final = "PLAYHEAD_KEY"  # a key's text, or the path of a file that holds it
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
-MAX_KEYS: Final = 64  # in one file: each is one rotation
+MAX_KEYS: Final = 64  # in one ring: each is one rotation
 
 _MASTER_PREFIX = "playhead-key-"
 _DERIVED_PREFIX = "playhead-derived-"
 _KEY_TEXT = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes
-_PRIVATE_MODE = 0o600
 
 
 @dataclass(frozen=True)
@@ -102,15 +94,20 @@ class KeyRing:
     current: MasterKey
     older: tuple[MasterKey, ...] = ()
 
+    @property
+    def all(self) -> tuple[MasterKey, ...]:
+        """The current one first."""
+        return (self.current, *self.older)
+
     def by_id(self, key_id: str) -> MasterKey:
         """The key of that id. TrustError: it is not in this ring."""
-        for key in (self.current, *self.older):
+        for key in self.all:
             if key.id == key_id:
                 return key
-        have = ", ".join(key.id for key in (self.current, *self.older))
+        have = ", ".join(key.id for key in self.all)
         raise TrustError(
             f"the key {key_id} is not here; there is {have}",
-            hint=f"set {KEY_VARIABLE} to the key that was in use then, or add its line to the home's key file",
+            hint="take it in from where it is (playhead key export, key import), or name it with PLAYHEAD_KEY",
         )
 
     def flow_key(self, flow: str, *, key_id: str | None = None) -> DerivedKey:
@@ -119,70 +116,30 @@ class KeyRing:
     def run_key(self, run_id: str, *, key_id: str | None = None) -> DerivedKey:
         return self._chosen(key_id).run_key(run_id)
 
+    def signing_with(self, key: MasterKey) -> KeyRing:
+        """This ring with `key` as the one that signs; the others verify. TrustError: it would be too large."""
+        return _ring(key, *self.all)
+
+    def verifying_with(self, *keys: MasterKey) -> KeyRing:
+        """This ring with these keys as the newest of those that verify. TrustError: it would be too large."""
+        return _ring(self.current, *keys, *self.older)
+
+    def without(self, key_id: str) -> KeyRing:
+        """This ring without the older key of that id."""
+        return KeyRing(self.current, tuple(key for key in self.older if key.id != key_id))
+
     def _chosen(self, key_id: str | None) -> MasterKey:
         return self.current if key_id is None else self.by_id(key_id)
 
 
-def load_or_create(home: Path, env: Mapping[str, str]) -> KeyRing:
-    """The keys of `home`; a first one is made if it has none. `PLAYHEAD_KEY` in `env` is used instead, if set.
-
-    TrustError: the file or variable holds no key, or others may read the file. StorageUnavailable: it cannot be read or made.
-    """
-    given = env.get(KEY_VARIABLE, "").strip()
-    if given:
-        key = MasterKey.parse(given)
-        return KeyRing(key) if key is not None else _read_named(Path(given).expanduser())
-    path = home / KEY_FILE
-    try:
-        if not path.exists():
-            _create(path)
-        return _read(path)
-    except OSError as error:
-        raise unavailable(error, "read or make the key", path) from error
-
-
-def _create(path: Path) -> None:
-    """Make the first key; of several processes that try at once, one wins and the others read what it made."""
-    make_folders(path.parent, mode=0o700)
-    try:
-        create_exclusively(path, MasterKey.random().export().encode() + b"\n", mode=_PRIVATE_MODE)
-    except FileExistsError:
-        if not path.is_file():
-            raise
-
-
-def _read_named(path: Path) -> KeyRing:
-    try:
-        return _read(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise TrustError(  # without the text: it may be a key with a letter missing
-            f"{KEY_VARIABLE} is neither a key nor the path of a file that is here",
-            hint="a key is 43 characters of base64url, as in the file `key` of the home that it comes from",
-        ) from error
-    except OSError as error:
-        raise StorageUnavailable(
-            f"cannot read the file that {KEY_VARIABLE} names: {error.strerror}",
-            hint="let this user read it, and only this user",
-        ) from error
-
-
-def _read(path: Path) -> KeyRing:
-    with path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & 0o077:
-            raise TrustError(
-                f"others than its owner may use the key in {path} (mode {mode:04o}), so it is not used",
-                hint=f"chmod 600 {path}; if somebody may have read it, make a new key",
-            )
-        text = file.read(MAX_KEYS * 128).decode("ascii", "replace")
-    lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
-    keys = [key for key in map(MasterKey.parse, lines) if key is not None]
-    if not keys or len(keys) < len(lines):
+def _ring(*keys: MasterKey) -> KeyRing:
+    current, *older = dict.fromkeys(keys)
+    if len(older) >= MAX_KEYS:
         raise TrustError(
-            f"{path} does not hold keys: each line must be one",
-            hint="restore the file from a copy; without its key, what this home has sealed cannot be read",
+            f"a ring of {len(older) + 1} keys; {MAX_KEYS} is the most",
+            hint="forget the oldest: `playhead key forget ID`",
         )
-    return KeyRing(keys[0], tuple(keys[1:]))
+    return KeyRing(current, tuple(older))
 
 
 def _text_of(secret: bytes) -> str:

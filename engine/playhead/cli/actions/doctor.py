@@ -16,6 +16,7 @@ from typing import Final
 
 from rich.text import Text
 
+from playhead.cli.actions.keys import source_of
 from playhead.cli.exits import ExitCode, code_of
 from playhead.cli.moments import span
 from playhead.cli.output import print_json, stdout
@@ -57,16 +58,6 @@ def examine(*, home: Path | None, server: str | None, as_json: bool) -> int:
             _print(found)
     failed = [found.code for found in findings if found.health is Health.FAIL]
     return max(failed, default=ExitCode.GOOD)
-
-
-def show_key(*, home: Path | None, as_json: bool) -> int:
-    place = Place.of(home)
-    keys = place.home.keys
-    if as_json:
-        print_json({"key_id": keys.current.id, "home": str(place.home.path), "source": _key_source(place.settings)})
-    else:
-        stdout().print(f"key {keys.current.id}\n  {_key_source(place.settings)}", soft_wrap=True)
-    return ExitCode.GOOD
 
 
 async def _examined(home: Path | None, server: str | None) -> list[Finding]:
@@ -117,11 +108,7 @@ def _home(place: Place) -> Finding:
 
 
 def _key(place: Place) -> Finding:
-    return Finding("key", Health.OK, f"{place.home.keys.current.id}, {_key_source(place.settings)}")
-
-
-def _key_source(settings: Settings) -> str:
-    return "from PLAYHEAD_KEY" if os.environ.get("PLAYHEAD_KEY") else f"from the home {settings.home}"
+    return Finding("key", Health.OK, f"{place.home.keys.current.id}, {source_of(place.home)}")
 
 
 def _storage(place: Place) -> Finding:

@@ -95,12 +95,11 @@ async def _attached(
     from playhead.agent.local import LocalAgent  # of no use to a server alone
 
     agent = LocalAgent(
-        home=place.home.path,
+        home=place.home,
         name=wanted.name,
         labels=wanted.labels,
         capacity=wanted.capacity,
         storage=place.home.storage,
-        keys=place.home.keys,
         stop_runners=stop_runners,
     )
     return await stack.enter_async_context(agent.attach(api, url))

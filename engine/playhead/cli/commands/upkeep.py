@@ -1,4 +1,4 @@
-"""Commands that look after an installation: doctor, key show."""
+"""The command that looks after an installation: doctor."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from playhead.cli import options
 
 def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
-    key = typer.Typer(help="The key of this home, which signs all that is run.", no_args_is_help=True)
-    key.command("show")(key_show)
-    key.callback()(_only_groups)
-    app.add_typer(key, name="key")
 
 
 def doctor(server: options.Server = None, home: options.HomeDir = None, json: options.Json = False) -> int:
@@ -20,14 +16,3 @@ def doctor(server: options.Server = None, home: options.HomeDir = None, json: op
     from playhead.cli.actions.doctor import examine
 
     return examine(home=home, server=server, as_json=json)
-
-
-def key_show(home: options.HomeDir = None, json: options.Json = False) -> int:
-    """Print the key's id and where it comes from; never the key itself."""
-    from playhead.cli.actions.doctor import show_key
-
-    return show_key(home=home, as_json=json)
-
-
-def _only_groups() -> None:
-    """Makes `key` a group although it has one command so far."""
