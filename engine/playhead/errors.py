@@ -26,6 +26,7 @@
     │   └── CursorRefused          the cursor belongs to another log, or to a future this log does not have
     ├── StorageError
     │   ├── StorageUnavailable     cannot be reached, read or written
+    │   │   └── StorageFull        no room: nothing was written, and the same works again once there is some
     │   ├── StorageLost            the log knows a completion whose record is gone
     │   ├── AlreadyExists
     │   ├── NoSuchObject
@@ -251,6 +252,10 @@ class StorageError(PlayheadError):
 
 class StorageUnavailable(StorageError):
     code = "storage_unavailable"
+
+
+class StorageFull(StorageUnavailable):
+    code = "storage_full"
 
 
 class StorageLost(StorageError):

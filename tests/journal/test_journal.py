@@ -10,10 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead.core.names import Epoch, RunId, Seq
-from playhead.errors import Fenced, JournalCorrupt, PlayheadError, StorageLost, StorageUnavailable, TrustError
+from playhead.errors import (
+    EpochOver,
+    Fenced,
+    JournalCorrupt,
+    PlayheadError,
+    StorageFull,
+    StorageLost,
+    StorageUnavailable,
+    TrustError,
+)
 from playhead.journal.format import Blob, Record, encode_batch, read_segment
 from playhead.journal.place import JournalPlace
 from playhead.journal.reader import load_payload, read_journal, record_at
+from playhead.journal.room import LOOK_SECONDS, MOST_SECONDS, Room
 from playhead.journal.writer import JournalWriter
 from playhead.ports.storage import AppendFile, Storage
 from playhead.storage.memory import MemoryStorage
@@ -30,10 +40,10 @@ def record(number: int, payload: bytes | None = None, then: Callable[[Record], N
 class Journal:
     """A writer, and what it said."""
 
-    def __init__(self, storage: Storage, place: JournalPlace = PLACE) -> None:
+    def __init__(self, storage: Storage, place: JournalPlace = PLACE, room: Room | None = None) -> None:
         self.counted: list[int] = []
         self.ended: list[PlayheadError] = []
-        self.writer = JournalWriter(storage, place, KEY, on_durable=self._durable, on_end=self.ended.append)
+        self.writer = JournalWriter(storage, place, KEY, on_durable=self._durable, on_end=self.ended.append, room=room)
 
     def _durable(self, first: Seq, records: Sequence[Record]) -> None:
         self.counted += range(first, first + len(records))
@@ -199,6 +209,73 @@ def test_after_a_failed_flush_the_segment_is_abandoned_and_nothing_is_lost() -> 
 def test_a_second_failure_ends_the_journal_with_the_storages_error() -> None:
     journal = Journal(FailingStorage(failures=2))
     with pytest.raises(StorageUnavailable):
+        journal.writer.commit_and_wait(record(0))
+    assert journal.counted == []
+
+
+class FullStorage(Wrapped):
+    """Has no room until it was asked so many times, for new objects and for more in old ones."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals = refusals
+
+    def open_append(self, path: str) -> AppendFile:
+        self.meet()
+        return _FullFile(self, self.inner.open_append(path))
+
+    def meet(self) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StorageFull("no space left", hint="free some")
+
+
+class _FullFile:
+    def __init__(self, storage: FullStorage, inner: AppendFile) -> None:
+        self._storage = storage
+        self._inner = inner
+
+    def append(self, data: bytes) -> None:
+        self._storage.meet()
+        self._inner.append(data)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["a new segment", "the same segment"])
+def test_a_full_storage_is_waited_for_and_nothing_is_lost(before: int) -> None:
+    storage, slept = FullStorage(0), list[float]()
+    journal = Journal(storage, room=Room(RUN, sleep=slept.append))
+    for number in range(before):
+        journal.writer.commit_and_wait(record(number))
+    storage.refusals = 7
+    journal.writer.commit_and_wait(record(before))
+    assert slept == [*LOOK_SECONDS, *[LOOK_SECONDS[-1]] * 2]
+    assert journal.ended == []
+    assert storage.list(PLACE.segments) == [PLACE.segment(1)]
+    assert [r.data["at"] for r in read_journal(storage, PLACE, KEY).records] == [*range(before + 1)]
+
+
+def test_after_a_day_without_room_the_journal_ends_with_the_storages_error() -> None:
+    slept: list[float] = []
+    journal = Journal(FullStorage(10**9), room=Room(RUN, sleep=slept.append))
+    with pytest.raises(StorageFull):
+        journal.writer.commit_and_wait(record(0))
+    assert MOST_SECONDS <= sum(slept) <= MOST_SECONDS + LOOK_SECONDS[-1]
+    assert [type(error) for error in journal.ended] == [StorageFull]
+
+
+def test_a_runner_whose_time_is_over_waits_for_room_no_longer() -> None:
+    asked: list[None] = []
+
+    def still_wanted() -> None:
+        asked.append(None)
+        if len(asked) == 3:
+            raise EpochOver("another continues")
+
+    journal = Journal(FullStorage(10**9), room=Room(RUN, still_wanted=still_wanted, sleep=lambda _: None))
+    with pytest.raises(EpochOver):
         journal.writer.commit_and_wait(record(0))
     assert journal.counted == []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from playhead.errors import AlreadyExists, NoSuchObject, StorageLost, StorageUnavailable
+from playhead.errors import AlreadyExists, NoSuchObject, StorageFull, StorageLost, StorageUnavailable
 from playhead.ports.storage import STORAGE_MARKER
 from playhead.storage.durable import create_exclusively, make_folders
 from playhead.storage.folder import MAX_KNOWN_FOLDERS, FolderStorage
@@ -124,6 +124,47 @@ class TestFailures:
         assert flushes.count == {}, "a failed flush was tried again"
         file.close()
         assert storage.read("segment")[:4] == b"good"
+
+    def test_what_did_not_fit_is_appended_to_the_same_object_once_there_is_room(
+        self, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = storage.open_append("segment")
+        file.append(b"good")
+        real = os.pwrite
+
+        def half(fd: int, data: memoryview, offset: int) -> int:
+            if len(data) < 8:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(fd, data[:4], offset)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", half)
+            with pytest.raises(StorageFull, match="free some space"):
+                file.append(b"01234567")
+        file.append(b"01234567")
+        file.close()
+        assert storage.read("segment") == b"good01234567"
+
+    def test_a_flush_that_finds_no_room_is_not_repeatable(self, storage: FolderStorage, flushes: Flushes) -> None:
+        file = storage.open_append("segment")
+        flushes.fail = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with pytest.raises(StorageUnavailable, match="free some space") as caught:
+            file.append(b"bad")
+        assert not isinstance(caught.value, StorageFull)
+        flushes.fail = None
+        with pytest.raises(StorageUnavailable, match="failed before"):
+            file.append(b"worse")
+        file.close()
+
+    def test_an_object_that_found_no_room_may_be_made_under_the_same_name(
+        self, storage: FolderStorage, flushes: Flushes
+    ) -> None:
+        storage.create_if_absent("first", b"")
+        flushes.fail = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with pytest.raises(StorageFull):
+            storage.open_append("segment")
+        flushes.fail = None
+        storage.open_append("segment").close()
 
     def test_an_interrupted_append_poisons_the_object(
         self, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch

@@ -14,9 +14,18 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from playhead.core.names import Seq
-from playhead.errors import AlreadyExists, Fenced, PlayheadError, RunnerEnded, StorageError, StorageUnavailable
+from playhead.errors import (
+    AlreadyExists,
+    Fenced,
+    PlayheadError,
+    RunnerEnded,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
 from playhead.journal.format import NO_MAC, Record, bytes_of, encode_batch
 from playhead.journal.place import JournalPlace
+from playhead.journal.room import Room
 from playhead.ports.storage import AppendFile, Storage
 
 MAX_BATCH_RECORDS: Final = 2_000  # bounds the memory of one batch, and what a torn tail can cost
@@ -33,8 +42,8 @@ class JournalWriter:
     `append` leaves a record for the next batch. `commit` leaves one and sees to it that it is written: on return it is durable,
     or another thread is about to make it so. Once the records of a batch count, `on_durable(number of the first, records)` is
     called, then each record's own `then`, and then `on_batch()`; `on_end(error)` is called once if the journal can go no
-    further (`Fenced`, or `StorageUnavailable`), after which nothing counts any more. After `conclude`, and after `close`, what
-    is left here is dropped.
+    further (`Fenced`, or `StorageUnavailable`), after which nothing counts any more. While the storage is full the leader
+    waits in `room`. After `conclude`, and after `close`, what is left here is dropped.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class JournalWriter:
         on_durable: Durable,
         on_end: Callable[[PlayheadError], None],
         on_batch: Callable[[], None] = lambda: None,
+        room: Room | None = None,
     ) -> None:
         self._storage = storage
         self._place = place
@@ -53,6 +63,7 @@ class JournalWriter:
         self._on_durable = on_durable
         self._on_end = on_end
         self._on_batch = on_batch
+        self._room = room or Room(place.run)
         self._lock = threading.Lock()
         self._written = threading.Condition(self._lock)
         self._waiting: list[Record] = []
@@ -196,13 +207,18 @@ class JournalWriter:
             key=self._key,
         )
         try:
-            self._open_file().append(data)
+            self._append(data)
+        except StorageFull:
+            raise  # after a day: a new file would have no more room
         except StorageUnavailable:
             # What a failed flush left on disk is not known, and it is never retried on that file: once more, on a new one.
             self._abandon_file()
-            self._open_file().append(data)
+            self._append(data)
         self._batch += 1
         self._before = mac
+
+    def _append(self, data: bytes) -> None:
+        self._room.insist(lambda: self._open_file().append(data))
 
     def _open_file(self) -> AppendFile:
         if self._file is None:
@@ -213,6 +229,9 @@ class JournalWriter:
                 self._file = self._storage.open_append(self._place.segment(self._segment))
             except AlreadyExists:
                 raise Fenced(f"the journal {self._place.folder} has another writer") from None
+            except StorageFull:
+                self._segment -= 1  # nothing was made
+                raise
         return self._file
 
     def _abandon_file(self) -> None:

@@ -13,7 +13,8 @@ class AppendFile(Protocol):
 
     `append` returns when the bytes are durable (on a file: after fdatasync; the new object's directory entry was synced
     when it was created). After it raised `StorageUnavailable` the object must be abandoned: what it holds behind its last
-    acknowledged byte is not known, and a failed flush is never retried on the same object.
+    acknowledged byte is not known, and a failed flush is never retried on the same object. `StorageFull` alone says that
+    nothing was flushed: the same bytes may be appended to the same object once there is room.
     """
 
     def append(self, data: bytes) -> None: ...
@@ -25,7 +26,8 @@ class Storage(Protocol):
     """Synchronous, thread safe; callers on an event loop go through a thread.
 
     Paths are relative, '/'-separated, of `[A-Za-z0-9_.~=-]` segments without "." and ".."; a bad one is a `UsageError`.
-    Errors: `NoSuchObject`, `AlreadyExists`, and `StorageUnavailable` for everything the world does (full, read-only, gone).
+    Errors: `NoSuchObject`, `AlreadyExists`, and `StorageUnavailable` for everything the world does (read-only,
+    gone, broken), of which `StorageFull` says that the same call may succeed later, and has left nothing behind.
 
     * `create_if_absent` is exclusive and durable: of any number of callers one wins, the others get `AlreadyExists`; on
       return both the bytes and the directory entry survive a loss of power; nobody ever reads half of it.

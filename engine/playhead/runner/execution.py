@@ -32,6 +32,7 @@ from playhead.flows.context import CurrentRun, running, session_var, task_var
 from playhead.flows.flow import Flow
 from playhead.journal.format import Record
 from playhead.journal.place import JournalPlace
+from playhead.journal.room import Room
 from playhead.journal.writer import JournalWriter
 from playhead.ports.executor import OpenExecutor
 from playhead.ports.server import ServerApi, Started
@@ -104,7 +105,8 @@ class Execution:
         )  # fmt: skip
         self._reporter.granted(started, sent_at)
         self._reported = started.reported
-        self._payloads = Payloads(grant.place, grant.key, grant.storage)
+        self._room = Room(grant.run, still_wanted=self._check_broken)
+        self._payloads = Payloads(grant.place, grant.key, grant.storage, self._room)
         self._lines = LineFile(grant.storage, grant.place)
         self._journal = JournalWriter(
             grant.storage,
@@ -113,6 +115,7 @@ class Execution:
             on_durable=partial(self._reporter.note, grant.epoch),
             on_end=self._break,
             on_batch=self._counted,
+            room=self._room,
         )
 
     def execute(self, load_flow: Loader, earlier: Sequence[Predecessor]) -> Outcome:
@@ -120,7 +123,7 @@ class Execution:
         storage's or log's error that made it impossible; then nothing that was acknowledged is lost."""
         reporting = self._link.spawn(self._reporter.run())
         try:
-            fence_all(self._grant.storage, earlier, self._grant.epoch)
+            self._room.insist(lambda: fence_all(self._grant.storage, earlier, self._grant.epoch))
             recalled = recall(self._grant.storage, earlier, self._grant.key.secret)
             for epoch, records in recalled.adopted.items():
                 first = self._reported[epoch - 1]
@@ -330,6 +333,10 @@ class Execution:
 
     def _fail(self, error: BaseException) -> None:
         self._break(error if isinstance(error, PlayheadError) else PlayheadError(f"the runner is broken: {error!r}"))
+
+    def _check_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
 
     def _break(self, error: PlayheadError) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Final
 from playhead.core.names import TaskKey
 from playhead.journal.format import Blob
 from playhead.journal.place import JournalPlace
+from playhead.journal.room import Room
 from playhead.ports.storage import Storage
 from playhead.trust.envelope import record_mac
 from playhead.trust.keys import DerivedKey
@@ -19,19 +20,20 @@ INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so 
 class Payloads:
     """Of one journal. Thread safe."""
 
-    def __init__(self, place: JournalPlace, key: DerivedKey, storage: Storage) -> None:
+    def __init__(self, place: JournalPlace, key: DerivedKey, storage: Storage, room: Room | None = None) -> None:
         self._place = place
         self._key = key
         self._storage = storage
+        self._room = room or Room(place.run)
         self._blobs = itertools.count()  # so that no two objects of a journal have one name, whoever answers for a call
 
     def keep(self, key: TaskKey, attempt: int, payload: bytes) -> tuple[bytes | Blob, str]:
-        """What the record holds, and the MAC that its event carries. A large payload is durable on return; raises what the
-        storage raises."""
+        """What the record holds, and the MAC that its event carries. A large payload is durable on return, which
+        takes as long as there is no room for it; raises what else the storage raises."""
         digest = sha256(payload)
         mac = record_mac(self._key, self._place.run, key, attempt, self._place.epoch, digest.digest())
         if len(payload) <= INLINE_BYTES:
             return payload, mac
         path = self._place.blob(key, attempt, f"{next(self._blobs)}")
-        self._storage.create_if_absent(path, payload)
+        self._room.insist(lambda: self._storage.create_if_absent(path, payload))
         return Blob(path, digest.hexdigest(), len(payload)), mac

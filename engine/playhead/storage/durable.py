@@ -12,8 +12,9 @@ import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from playhead.errors import StorageUnavailable
+from playhead.errors import StorageFull, StorageUnavailable
 
 UNFINISHED = "+"  # starts the name of a file that is being made; no object's name can hold it
 
@@ -123,8 +124,11 @@ def flush_folder(folder: str | Path) -> None:
 def unavailable(error: OSError, doing: str, path: str | Path) -> StorageUnavailable:
     """The reader's error for one of the system's: what could not be done, where, why, and what to do about it."""
     what = error.strerror or type(error).__name__
-    return StorageUnavailable(f"cannot {doing} {path}: {what}", hint=_HINTS.get(error.errno or 0, _OTHERWISE))
+    kind = StorageFull if error.errno in NO_ROOM else StorageUnavailable
+    return kind(f"cannot {doing} {path}: {what}", hint=_HINTS.get(error.errno or 0, _OTHERWISE))
 
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # passes when somebody makes room
 
 _FULL = "free some space there, or move the storage to a larger disk; what was acknowledged before is kept"
 _FORBIDDEN = "give this user the right to read and write there, or choose another place"

@@ -13,6 +13,7 @@ import secrets
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from playhead.errors import AlreadyExists, NoSuchObject, StorageError, StorageLost, StorageUnavailable, UsageError
 from playhead.ports.storage import STORAGE_MARKER
 from playhead.storage.durable import (
+    NO_ROOM,
     UNFINISHED,
     create_exclusively,
     flush_data,
@@ -248,10 +250,17 @@ class FolderAppend:
         self._sound = False  # until the flush has returned, whatever interrupts it
         try:
             write_all(self._fd, data, offset=self._offset)
+        except OSError as error:
+            # What did not fit was never flushed, and lies where the same bytes will be written once more.
+            self._sound = error.errno in NO_ROOM
+            raise unavailable(error, "append to", self._path) from error
+        try:
             flush_data(self._fd)
             links = os.fstat(self._fd).st_nlink
         except OSError as error:
-            raise unavailable(error, "append to", self._path) from error
+            failed = unavailable(error, "append to", self._path)
+            # Of a full disk, too, this is not the error that says "the same again": a flush cannot be repeated.
+            raise StorageUnavailable(failed.message, hint=failed.hint) from error
         if links == 0:
             raise StorageLost(
                 f"{self._path} was deleted while it was being written",
@@ -272,6 +281,8 @@ def _create_empty(file: str) -> int:
         flush_folder(os.path.dirname(file))  # noqa: PTH120 — the path is a string already
     except BaseException:
         os.close(fd)
+        with suppress(OSError):  # so that the same name may be tried again
+            os.unlink(file)  # noqa: PTH108 — as above
         raise
     return fd
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -13,6 +14,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from rich.text import Text
 
@@ -28,6 +30,7 @@ from playhead.home import Home
 from playhead.ports.server import ServerApi
 from playhead.settings import Settings
 
+LITTLE_ROOM_BYTES: Final = 16 * 1024 * 1024  # a journal's largest batch, twice
 MAX_CLOCK_SECONDS: Final = 2.0  # of difference, before times in tables mislead
 SHOWN_PACKAGES: Final = ("playhead", "pydantic", "anyio", "aiohttp", "starlette", "uvicorn", "cloudpickle")
 
@@ -113,7 +116,18 @@ def _key(place: Place) -> Finding:
 
 def _storage(place: Place) -> Finding:
     storage = place.home.storage
-    return Finding("storage", Health.OK, f"{storage.url}, id {storage.id}")
+    text = f"{storage.url}, id {storage.id}"
+    parts = urlsplit(storage.url)
+    if parts.scheme == "file":
+        folder = unquote(parts.path)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            todo = "make it writable for this user; a run whose storage cannot be written loses its runner"
+            return Finding("storage", Health.FAIL, f"{text}: it cannot be written", todo)
+        free = shutil.disk_usage(folder).free
+        if free < LITTLE_ROOM_BYTES:
+            todo = "free some space: runs that find none wait, and go on by themselves"
+            return Finding("storage", Health.WARN, f"{text}: {free:,} bytes are left", todo)
+    return Finding("storage", Health.OK, text)
 
 
 async def _log_and_server(place: Place) -> AsyncGenerator[Finding]:
