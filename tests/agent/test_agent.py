@@ -244,6 +244,22 @@ async def test_a_cancelled_agent_leaves_its_runners_to_its_next_life() -> None:
             assert (await world.event(run, "run.lost")).data == {"epoch": 1, "reason": "exited"}
 
 
+async def test_a_claim_that_an_earlier_life_did_not_launch_is_given_back_at_once() -> None:
+    """And not when its launch times out: this life's own word that it is alive would keep it for so long. What was launched stays."""
+    machine = Machine()
+    async with a_world() as world:
+        async with at_work(an_agent(world, machine, capacity=2)):
+            launched = await world.ask()
+            await machine.launched(1)
+        claimed = await world.ask()
+        await world.api.claim(claimed, ClaimRequest(agent=AGENT, claim="c1" * 8))
+        async with at_work(an_agent(world, machine, capacity=2)):
+            again = await machine.launched(2)
+        assert (again.run, again.epoch) == (claimed, 2)
+        assert (await world.event(claimed, "run.released")).data == {"epoch": 1, "reason": "runner_died"}
+        assert "run.released" not in await world.story(launched)
+
+
 @pytest.mark.parametrize("deaf", [False, True])
 async def test_an_agent_that_is_told_to_stops_its_runners(deaf: bool) -> None:
     machine = Machine()
@@ -526,4 +542,6 @@ async def test_an_agent_without_work_asks_nothing() -> None:
                 await anyio.lowlevel.checkpoint()
             for _ in range(100):
                 await anyio.lowlevel.checkpoint()
-            assert sorted(asked) == ["info", "join", "runs"]
+            assert sorted(asked) == ["info", "join", "runs", "runs"], (
+                "what is ready, and once what an earlier life had claimed"
+            )

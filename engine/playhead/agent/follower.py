@@ -10,6 +10,8 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 
 import anyio
@@ -22,8 +24,8 @@ from playhead.core import events as ev
 from playhead.core.names import RUN_ID_PATTERN, agent_stream, run_stream
 from playhead.core.state import RunStatus
 from playhead.core.views import RunSummary
-from playhead.errors import CursorRefused, PlayheadError, ServerRefused
-from playhead.ports.server import MAX_PAGE, EventFilter, RunFilter, RunPage, ServerApi, ServerInfo
+from playhead.errors import CursorRefused, NotFound, PlayheadError, Refused, ServerRefused
+from playhead.ports.server import MAX_PAGE, DiedRequest, EventFilter, RunFilter, RunPage, ServerApi, ServerInfo
 from playhead.ports.store import Recorded
 
 _RUNS: Final = run_stream("")  # the beginning of every run's stream
@@ -77,6 +79,7 @@ class Follower:
         self._told = told
         self._pace = pace
         self._fits: OrderedDict[str, bool] = OrderedDict()
+        self._looked = False
 
     async def run(self) -> None:
         async with anyio.create_task_group() as both:
@@ -155,6 +158,9 @@ class Follower:
         """Offer all runs that are ready and fit, and settle what the agent holds, as of the position that is returned."""
         held = dict(self._told.epochs_held())  # before the position, so that the answer has seen every claim among them
         info = await persistently(self._api.info, self._pace)
+        if not self._looked:
+            self._looked = True
+            await self._give_back(info.position)
         ready = await self._rows(RunFilter(state=(RunStatus.READY,)), info.position)
         for row in reversed(ready):
             if self._remember(row.run_id, row):
@@ -164,6 +170,16 @@ class Follower:
             current = {row.run_id for row in live if row.attempt == held.get(row.run_id)}
             await self._settle(held, current, info.position)
         return info
+
+    async def _give_back(self, position: int) -> None:
+        """An earlier life may have died between a claim and its runner's order. What has its order is adopted by now, and this life
+        has claimed nothing yet: what else the server holds for claimed here would wait until its launch times out."""
+        for row in await self._rows(RunFilter(state=(RunStatus.CLAIMED,), agent=self._agent.agent), position):
+            if row.run_id not in self._told.epochs_held():
+                _log.warning("run %s, epoch %d: claimed in an earlier life, and not launched", row.run_id, row.attempt)
+                died = partial(self._api.died, row.run_id, DiedRequest(epoch=row.attempt))
+                with suppress(NotFound, Refused):
+                    await persistently(died, self._pace)
 
     async def _settle(self, held: Mapping[str, int], live: Collection[str], position: int) -> None:
         """Only a row that knows the epoch says something about it: a server that is behind must not cost a runner its life."""

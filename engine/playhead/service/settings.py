@@ -19,6 +19,6 @@ class ServiceSettings(BaseModel):
     lease_seconds: float = Field(default=15.0, gt=0)
     sweep_seconds: float = Field(default=1.0, gt=0)
     launch_timeout_seconds: float = Field(default=120.0, gt=0)  # an image may have to be pulled
-    agent_silence_seconds: float = Field(default=30.0, gt=0)  # two leases: one lost beat is no death
+    agent_silence_seconds: float = Field(default=15.0, gt=0)  # a lease: two beats may be lost, as with runners
     cancel_grace_seconds: float = Field(default=60.0, ge=0)  # what a flow may take to clean up before its lease ends
     behind_seconds: float = Field(default=5.0, ge=0)  # how long a query waits for the position it asked for
