@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
-from playhead import ProcessExecutor, flow, task
+from playhead import ProcessExecutor, current_run, flow, task
 
 
 @task
@@ -68,3 +69,22 @@ def five() -> int:
     for _ in range(5):
         x = inc(x)
     return x
+
+
+@task
+def told_step(ledger: str, number: int) -> int:
+    _tell(ledger, "task", number, time.time())
+    time.sleep(0.02)  # longer than a report waits for company: so the log hears of each task while the next one runs
+    return number
+
+
+@flow
+def told_steps(n: int, ledger: str) -> int:
+    """One task after the other. Each tells when it began and in which process, and the flow which of the run's epochs that is."""
+    _tell(ledger, "epoch", current_run().attempt, 0)
+    return sum(told_step(ledger, number) for number in range(n))
+
+
+def _tell(ledger: str, what: str, number: int, at: float) -> None:
+    with Path(ledger).open("a", encoding="utf-8") as file:
+        file.write(f"{what} {os.getpid()} {number} {at!r}\n")

@@ -5,13 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.harness import Question
-from benchmarks.questions import active, chain, fan_out, footprint, log, many_runs, processes, start, subscribers
+from benchmarks.questions import (
+    active,
+    chain,
+    fan_out,
+    footprint,
+    log,
+    many_runs,
+    processes,
+    start,
+    subscribers,
+    takeover,
+)
 
 QUESTIONS: Final[tuple[Question, ...]] = (
     chain.QUESTION,
     fan_out.QUESTION,
     processes.QUESTION,
     start.QUESTION,
+    takeover.QUESTION,
     many_runs.QUESTION,
     log.QUESTION,
     active.QUESTION,
