@@ -20,27 +20,28 @@ SOURCES: Final = {"playhead": ROOT / "engine", "playhead_adapters": ROOT / "adap
 MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     # both sides
     "errors": (),
+    "failpoints": ("errors",),
     "background": (),
     "core": ("errors",),
     "ports": ("core",),
     "core.replay": ("core", "ports"),
     "wire": ("errors", "core", "ports"),
     # the server's side: facts only
-    "log": ("errors", "core", "ports"),
-    "service": ("errors", "core", "core.replay", "ports", "log"),
+    "log": ("errors", "failpoints", "core", "ports"),
+    "service": ("errors", "failpoints", "core", "core.replay", "ports", "log"),
     "server": ("errors", "core", "ports", "wire"),
     # the user's side: code, data, keys
     "settings": ("errors",),
     "executors": ("errors", "ports"),
     "storage": ("errors", "ports"),
     "trust": ("errors", "core", "ports", "storage"),
-    "journal": ("errors", "core", "ports"),
+    "journal": ("errors", "failpoints", "core", "ports"),
     "home": ("errors", "ports", "settings", "storage", "trust"),
     "flows": ("errors", "core", "executors", "trust"),
     "client": ("errors", "core", "ports", "wire", "trust", "journal", "home", "flows"),
-    "runner": ("errors", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
-    "zygote": ("errors", "executors", "runner"),
-    "agent": ("errors", "background", "core", "ports", "settings", "storage", "trust", "home", "runner", "zygote"),
+    "runner": ("errors", "failpoints", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
+    "zygote": ("errors", "failpoints", "executors", "runner"),
+    "agent": ("errors", "failpoints", "background", "core", "ports", "settings", "storage", "trust", "home", "runner", "zygote"),
     # where the sides are put together
     "hosting": ("errors", "background", "ports", "log", "service", "server", "home", "client"),
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),
@@ -54,7 +55,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "adapters": ("errors", "core", "ports", "log"),
 }  # fmt: skip
 
-SERVER_SIDE: Final = ("errors", "core", "ports", "core.replay", "wire", "log", "service", "server")
+SERVER_SIDE: Final = ("errors", "failpoints", "core", "ports", "core.replay", "wire", "log", "service", "server")
 
 # Against the order, inside functions only: (module, room) and why it cannot be otherwise.
 CALLS_BACK: Final[Mapping[tuple[str, str], str]] = {

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -55,9 +55,11 @@ class Machine:
     def json(self, *arguments: str, check: bool = True) -> Any:
         return json.loads(self.playhead(*arguments, "--json", check=check).stdout)
 
-    def start(self, *command: str, name: str = "process") -> subprocess.Popen[bytes]:
-        """Start a process that goes on; its output is in `<home>/<name>.out`."""
-        env = {**self.env, "LEDGER": str(self.ledger)}
+    def start(
+        self, *command: str, name: str = "process", env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a process that goes on, with `env` beside the machine's own; its output is in `<home>/<name>.out`."""
+        env = {**self.env, "LEDGER": str(self.ledger), **(env or {})}
         with (self.home / f"{name}.out").open("ab") as out:
             process = subprocess.Popen(
                 command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
@@ -69,18 +71,22 @@ class Machine:
         """`playhead up`, when it answers. `under`: a command that starts it, such as `strace`."""
         return self._serve("up", port, under)
 
-    def server(self, port: str = "0", *more: str, under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """`playhead server`, when it answers."""
-        return self._serve("server", port, under, *more)
+    def server(
+        self, port: str = "0", *more: str, under: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """`playhead server`, when it answers, with `env` beside the machine's own."""
+        return self._serve("server", port, under, *more, env=env)
 
     def agent(self, url: str = "", *, under: Sequence[str] = (), name: str = "agent") -> subprocess.Popen[bytes]:
         """`playhead agent local` at that server, or at this home's; it may take a moment to join."""
         return self.start(*under, *PLAYHEAD, "agent", "local", "--server", url or self.url(), name=name)
 
-    def _serve(self, command: str, port: str, under: Sequence[str], *more: str) -> subprocess.Popen[bytes]:
+    def _serve(
+        self, command: str, port: str, under: Sequence[str], *more: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         note = self.home / "server.json"
         note.unlink(missing_ok=True)
-        process = self.start(*under, *PLAYHEAD, command, "--port", port, *more, name=command)
+        process = self.start(*under, *PLAYHEAD, command, "--port", port, *more, name=command, env=env)
         self.wait_for(lambda: note.exists() or process.poll() is not None, f"playhead {command} to answer")
         if process.poll() is not None:
             raise AssertionError((self.home / f"{command}.out").read_text())

@@ -18,6 +18,7 @@ from playhead.agent.ready import ReadyRuns
 from playhead.agent.user_side import UserSide
 from playhead.core.events import ReleaseReason
 from playhead.errors import PlayheadError, Refused, StorageUnavailable, TrustError
+from playhead.failpoints import reach
 from playhead.ports.server import Claimed, ClaimRequest, DiedRequest, ReleaseRequest, ServerApi
 from playhead.runner.bootstrap import LogLevel
 
@@ -105,6 +106,7 @@ class Custody:
 
     async def _claimed(self) -> Claimed | None:
         request = ClaimRequest(agent=self._means.agent, claim=self._claim)
+        reach("claim.asking")
         try:
             claimed = await self._asked(lambda: self._means.api.claim(self.run, request))
         except PlayheadError as error:
@@ -114,6 +116,7 @@ class Custody:
         if claimed.crashed or claimed.run != self.run:
             return None
         self.epoch = claimed.epoch
+        reach("claim.answered")
         return claimed
 
     async def _launch(self, claimed: Claimed) -> None:
@@ -137,6 +140,7 @@ class Custody:
                     claimed, server=means.server_url, agent=means.agent, log_level=means.log_level
                 )
             )
+            reach("order.made")
             with anyio.fail_after(means.pace.launch_timeout_seconds):
                 self.launched = await means.infrastructure.launch(order)
         except TimeoutError:
@@ -173,11 +177,13 @@ class Custody:
                 _told(end),
                 launched.output,
             )
+        reach("death.seen")
         if not self._over.is_set():
             if not well:
                 self._means.ready.failed(self.run)
             request = DiedRequest(epoch=self.epoch, exit_code=end.exit_code, signal=end.signal, drained=self._drained)
             await self._told(lambda: self._means.api.died(self.run, request))
+        reach("death.reported")
         await launched.forget(keep_output=not well)
 
     async def _kill_when_over(self, launched: Launched) -> None:

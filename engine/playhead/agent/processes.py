@@ -23,6 +23,7 @@ from playhead.agent.infrastructure import Infrastructure, Launched
 from playhead.agent.runner_process import AdoptedProcess, ChildProcess, RunnerProcess
 from playhead.agent.starting import ColdStart, RunnerEnvironment, Starter, WarmStart
 from playhead.errors import LaunchFailed
+from playhead.failpoints import reach
 from playhead.runner.bootstrap import RunnerOrder
 
 RUNNER: Final = (sys.executable, "-m", "playhead.runner")
@@ -122,9 +123,12 @@ class ProcessInfrastructure(Infrastructure):
             finally:
                 os.close(reading)
             try:
+                reach("runner.forked")
                 folder.write_record(started.process)
+                reach("runner.recorded")
                 with suppress(BrokenPipeError):  # it has ended already: whoever waits for it learns how
                     order.to_pipe(writing)
+                reach("order.written")
             except BaseException:
                 started.undo()
                 raise

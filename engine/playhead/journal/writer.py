@@ -23,6 +23,7 @@ from playhead.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from playhead.failpoints import reach
 from playhead.journal.format import NO_MAC, Record, bytes_of, encode_batch
 from playhead.journal.place import JournalPlace
 from playhead.journal.room import Room
@@ -170,9 +171,12 @@ class JournalWriter:
         written = 0
         try:
             while batch := self._take(last=written == most_batches):
+                reach("journal.writing")
                 self._write(batch)
+                reach("journal.synced")
                 self._check_fence()
                 self._count(batch)
+                reach("journal.counted")
                 written += 1
         except PlayheadError as error:
             self._end(error)

@@ -29,6 +29,7 @@ from playhead.errors import (
     TrustError,
     UsageError,
 )
+from playhead.failpoints import reach
 from playhead.flows.flow import Flow
 from playhead.flows.run_config import LocalRun, RunConfig, parse_run_config
 from playhead.ports.server import ServerApi, StartRequest
@@ -65,6 +66,7 @@ def serve(order_fd: int) -> int:
     except UsageError as error:
         print(f"playhead.runner: {error}", file=sys.stderr)  # noqa: T201
         return BAD_ORDER
+    reach("runner.ordered")
     logging.basicConfig(level=order.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return _run(order)
@@ -85,8 +87,10 @@ def _run(order: RunnerOrder) -> int:
     key = DerivedKey.parse(order.run_key)
     with LoopThread("playhead-link") as link, link.entered(HttpServer(order.server)) as api:
         earlier = _earlier(order, api, link, storage)
+        reach("start.asking")
         sent_at = boot_time()
         started = link.call(api.start(order.run, _start_request(order)))
+        reach("start.answered")
         grant = Grant(
             run=RunId(order.run), flow=order.flow, epoch=Epoch(order.epoch), grant=order.grant,
             scheduled_for=order.scheduled_for, key=key, storage=storage,

@@ -28,6 +28,7 @@ from playhead.errors import (
     StorageUnavailable,
     TaskCancelled,
 )
+from playhead.failpoints import reach
 from playhead.flows.context import CurrentRun, running, session_var, task_var
 from playhead.flows.flow import Flow
 from playhead.journal.format import Record
@@ -132,8 +133,10 @@ class Execution:
                 return self._acknowledged(recalled.ended.outcome, reporting)
             adopted = ev.JournalAdopted(at=_now(), cuts=recalled.cuts)
             self._journal.commit_and_wait(Record(adopted.TYPE, adopted.SCHEMA, ev.encode(adopted)))
+            reach("runner.adopted")
             outcome = self._run(load_flow, recalled)
             self._journal.conclude(outcome)
+            reach("outcome.recorded")
             return self._acknowledged(outcome, reporting)
         finally:
             self._reporter.close()
@@ -158,6 +161,7 @@ class Execution:
         """Load the flow, run it, and give the record of its end."""
         try:
             subject, parameters = load_flow()
+            reach("flow.loaded")
             opening = subject.executor.open()
         except (RunnerEnded, StorageUnavailable):
             raise  # not the flow's fault, and over some day: another runner may try
@@ -304,6 +308,7 @@ class Execution:
         reporting.result()
         if self._reporter.over is not None:
             raise self._reporter.over
+        reach("outcome.acknowledged")
         return read_back(self._grant.storage, self._grant.run, record, self._reporter.state)
 
     # --- what others say, in their threads -----------------------------------------------------------------------------------------

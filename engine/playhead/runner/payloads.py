@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from playhead.core.names import TaskKey
+from playhead.failpoints import reach
 from playhead.journal.format import Blob
 from playhead.journal.place import JournalPlace
 from playhead.journal.room import Room
@@ -36,4 +37,5 @@ class Payloads:
             return payload, mac
         path = self._place.blob(key, attempt, f"{next(self._blobs)}")
         self._room.insist(lambda: self._storage.create_if_absent(path, payload))
+        reach("blob.written")
         return Blob(path, digest.hexdigest(), len(payload)), mac

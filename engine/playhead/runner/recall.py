@@ -16,6 +16,7 @@ from playhead.core import events as ev
 from playhead.core.names import FLOW_KEY, Epoch, RunId, Seq, TaskKey
 from playhead.core.replay import event_of
 from playhead.errors import AlreadyExists, JournalCorrupt, StorageLost
+from playhead.failpoints import reach
 from playhead.journal.format import Record
 from playhead.journal.place import JournalPlace
 from playhead.journal.reader import Journal, read_journal
@@ -101,6 +102,7 @@ def fence_all(storage: Storage, earlier: Iterable[Predecessor], by: Epoch) -> No
             storage.create_if_absent(predecessor.place.fence, b"%d\n" % by)
         except AlreadyExists:
             continue
+        reach("runner.fenced")
 
 
 def recall(storage: Storage, earlier: Sequence[Predecessor], key: bytes) -> Recall:
@@ -119,6 +121,7 @@ def recall(storage: Storage, earlier: Sequence[Predecessor], key: bytes) -> Reca
         for seq, record in enumerate(records):
             _index(found, record, predecessor.place.epoch, Seq(seq))
     found.adopted = adopted
+    reach("runner.recalled")
     return found
 
 

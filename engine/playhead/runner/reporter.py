@@ -16,6 +16,7 @@ from typing import Final
 from playhead.core.names import Epoch, RunId, Seq
 from playhead.core.state import RunStatus
 from playhead.errors import EpochOver, LogUnusable, OutcomeUnknown, PlayheadError, ServerUnreachable
+from playhead.failpoints import reach
 from playhead.journal.format import Record, bytes_of
 from playhead.ports.server import MAX_BATCH_EVENTS, HeartbeatRequest, ReportRequest, ServerApi, Started
 from playhead.runner.boottime import boot_time
@@ -170,7 +171,9 @@ class Reporter:
         attempt = 0
         while True:
             try:
+                reach("report.sending")
                 reported = await self._api.report(self._run, request)
+                reach("report.answered")
             except (ServerUnreachable, LogUnusable, OutcomeUnknown):
                 await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
                 attempt += 1

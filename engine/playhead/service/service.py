@@ -23,6 +23,7 @@ from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
 from playhead.errors import IllegalEvent, LogError, Refused, UnknownEvent, UsageError
+from playhead.failpoints import reach
 from playhead.ports.clock import Clock
 from playhead.ports.server import (
     Accepted,
@@ -157,7 +158,9 @@ class Service(ServerApi):
 
     async def ask_run(self, request: RunRequest) -> Accepted:
         registered = await self._flows.sealed(request.flow, request.seal)
-        return _accepted(await ask(self._commands, request, registered, self._clock.now()))
+        done = await ask(self._commands, request, registered, self._clock.now())
+        reach("run.asked")
+        return _accepted(done)
 
     async def begin_embedded(self, request: EmbeddedRunRequest) -> Accepted:
         return _accepted(await begin_embedded(self._commands, request, self._clock.now()))
@@ -210,6 +213,7 @@ class Service(ServerApi):
         done = await self._commands.carry_out(
             run, command, append_id=f"claim.{request.claim}", actor=f"agent/{request.agent}"
         )
+        reach("claim.granted")
         return _claimed(done, self._settings.lease_seconds)
 
     async def release(self, run: str, request: ReleaseRequest) -> None:
@@ -229,6 +233,7 @@ class Service(ServerApi):
         )
         actor = await self._agent_of(run)
         await self._commands.carry_out(run, command, append_id=f"lose.{request.epoch}", actor=actor)
+        reach("death.acknowledged")
 
     # --- runners ----------------------------------------------------------------------------------------------------
 
@@ -244,6 +249,7 @@ class Service(ServerApi):
         done = await self._commands.carry_out(
             run, command, append_id=f"start.{request.epoch}", actor=f"runner/{request.epoch}"
         )
+        reach("start.acknowledged")
         return Started(
             lease_seconds=self._leases.beat(done.state),
             cancelling=done.state.status is RunStatus.CANCELLING,
@@ -266,6 +272,7 @@ class Service(ServerApi):
             now=self._clock.now(),
         )
         done = await self._commands.report(run, command)
+        reach("report.acknowledged")
         self._leases.beat(done.state)
         status = done.state.status
         return Reported(position=done.position, state=status, cancelling=status is RunStatus.CANCELLING)

@@ -16,6 +16,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
+from playhead.failpoints import reach
 from playhead.zygote import kernel, warmth
 from playhead.zygote.child import IN_ITS_SESSION, live
 from playhead.zygote.ending import Ending
@@ -98,6 +99,7 @@ class Zygote:
             self._say(Refused(why=error.strerror or str(error), spent=False))
         else:
             self._watch(Runner(pid, launch.folder, ending))
+            reach("zygote.forked")
             self._say(Forked(pid=pid, started=kernel.start_time(pid)))
             self._prepare_if_it_can()
         finally:
@@ -152,6 +154,7 @@ class Zygote:
         self._poll.unregister(pidfd)
         ended = os.waitid(os.P_PID, runner.pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None
+        reach("zygote.burying")
         with suppress(ProcessLookupError):
             os.killpg(runner.pid, signal.SIGKILL)
         by_itself = ended.si_code == os.CLD_EXITED

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.errors import UsageError
+from playhead.failpoints import reach
 from playhead.log.news import News
 from playhead.log.onethread import OneThread
 from playhead.log.sqlite.file import WriterLock, open_writer, read_log_id
@@ -106,7 +107,9 @@ class _Held:
 
     def write(self, batch: Sequence[Append]) -> tuple[list[Outcome], Position]:
         """The outcomes, and the head behind them."""
+        reach("log.committing")
         outcomes = self.writer.write(batch)
+        reach("log.committed")
         return outcomes, self.writer.head()
 
     def close_writer(self) -> None:
