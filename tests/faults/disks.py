@@ -14,7 +14,7 @@ from tests.faults.means import need, tool
 BALLAST: Final = "ballast"
 PIECE_BYTES: Final = 64 * 1024
 DISK_BYTES: Final = 48 * 1024 * 1024  # enough for a home, little to copy
-DISK_OPTIONS: Final = "loop,commit=300"  # of ext4: no flush but ours, within the time of a test
+DISK_OPTIONS: Final = "loop,commit=300,errors=remount-ro"  # of ext4: no flush but ours, within the time of a test
 
 
 @contextmanager
@@ -59,6 +59,11 @@ class Disk:
     def __init__(self, image: Path, mounted: Path) -> None:
         self._image = image
         self.mounted = mounted
+
+    def turn_read_only(self) -> None:
+        """At once, whatever is open for writing: what the kernel does when it finds the file system damaged."""
+        device = Path(tool("losetup", "--associated", str(self._image)).partition(":")[0])
+        (Path("/sys/fs/ext4") / device.name / "trigger_fs_error").write_text("planted by a test")
 
     @contextmanager
     def lose_power(self, at: Path) -> Generator[Path]:

@@ -37,6 +37,7 @@ _CODES: Final[tuple[tuple[type[errors.PlayheadError], ExitCode], ...]] = (
     (errors.RunnerEnded, ExitCode.ENDED_EARLY),
     (errors.ServerUnreachable, ExitCode.NO_SERVER),
     (errors.LogUnusable, ExitCode.NO_SERVER),
+    (errors.OutcomeUnknown, ExitCode.NO_SERVER),  # its disk fails
     (errors.UnknownEvent, ExitCode.NO_SERVER),  # a log that is from a newer version
 )
 

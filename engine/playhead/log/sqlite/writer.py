@@ -179,7 +179,10 @@ class Writer:
         batch again settles it: it is written over the same place of the write-ahead log.
         """
         if committing and primary_code(error) == sqlite3.SQLITE_IOERR:
-            return OutcomeUnknown(f"the disk failed under a commit to the log {self._path}: {error}", hint="try again")
+            return OutcomeUnknown(
+                f"the disk failed under a commit to the log {self._path}: {error}",
+                hint="check the disk (dmesg, smartctl); to ask for the same once more does no harm",
+            )
         return unusable(self._path, error)
 
     def _check_caches(self) -> None:
