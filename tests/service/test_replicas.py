@@ -16,7 +16,7 @@ from playhead.ports.store import EventStore, Recorded
 from playhead.service import ServiceSettings
 from playhead.service.commands import RunCommands
 from playhead.service.folds import Folds
-from playhead.service.leases import Leases
+from playhead.service.leases import Ended, Leases
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
 from playhead.testing.clock import VirtualClock
@@ -125,14 +125,20 @@ async def test_a_runner_that_began_elsewhere_has_its_whole_lease() -> None:
         leases = Leases(clock, terms, lambda _: clock.monotonic())
         claimed = await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
         leases.observe(claimed.state)
-        await clock.advance(terms.lease_seconds * 2)
-        assert leases.ended() == []
+        assert await swept(clock, leases, round(terms.lease_seconds * 2)) == []
         leases.observe((await one.carry_out(RUN, START, append_id="start.1", actor="runner/1")).state)
         leases.observe(claimed.state)
-        await clock.advance(terms.lease_seconds - 1)
-        assert leases.ended() == []
+        assert await swept(clock, leases, round(terms.lease_seconds) - 1) == []
+        assert [ended.epoch for ended in await swept(clock, leases, 1)] == [1]
+
+
+async def swept(clock: VirtualClock, leases: Leases, seconds: int) -> list[Ended]:
+    """What sweeps found in that time, one each second."""
+    found: list[Ended] = []
+    for _ in range(seconds):
         await clock.advance(1)
-        assert [ended.epoch for ended in leases.ended()] == [1]
+        found += leases.ended()
+    return found
 
 
 async def test_what_another_server_wrote_is_shown_here() -> None:
