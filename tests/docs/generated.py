@@ -21,6 +21,7 @@ from playhead.cli.app import app
 from playhead.core.events import Event
 from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS
 from playhead.core.state import RunStatus, TaskStatus
+from tests.docs import limits
 from tests.docs.pages import DOCS, all_pages
 from tests.rooms import CALLS_BACK, MAY_IMPORT, SERVER_SIDE, modules
 
@@ -74,6 +75,10 @@ def commands() -> str:
     return "\n\n".join([head, *(_told(path, command) for path, command in leaves)])
 
 
+def server_limits() -> str:
+    return _table(limits.HEAD, limits.rows())
+
+
 def decisions() -> str:
     """The decision records by number and title."""
     records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
@@ -87,6 +92,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "rooms": rooms,
     "commands": commands,
     "decisions": decisions,
+    "server-limits": server_limits,
 }
 
 

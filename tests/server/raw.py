@@ -29,6 +29,12 @@ class Raw:
     def send(self, data: bytes) -> None:
         self._writer.write(data)
 
+    def pause(self) -> None:
+        """Read nothing any more."""
+        transport = self._writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+
     async def drain(self) -> None:
         await self._writer.drain()
 

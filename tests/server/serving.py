@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from playhead.client.http import HttpServer
 from playhead.client.patience import Patience
 from playhead.ports.server import ServerApi
+from playhead.server import clients
 from playhead.server.app import create_app
-from playhead.server.serve import serve
+from playhead.server.serve import DEFAULT_LIMITS, ServeLimits, serve
 from playhead.server.streams import StreamLimits
 
 Road = Literal["tcp", "unix"]
@@ -28,6 +31,15 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+def as_if_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    """Who asks by loopback counts as an address of another machine."""
+
+    def counted(host: str) -> str:
+        return host
+
+    patch.setattr(clients, "_counted", counted)
+
+
 @asynccontextmanager
 async def serving(
     api: ServerApi | Callable[[], ServerApi],
@@ -37,6 +49,7 @@ async def serving(
     port: int = 0,
     limits: StreamLimits | None = None,
     allowed_hosts: tuple[str, ...] = (),
+    bears: ServeLimits = DEFAULT_LIMITS,
 ) -> AsyncGenerator[str]:
     """The URL of an app over `api`."""
     uds = None
@@ -44,7 +57,7 @@ async def serving(
         assert folder is not None
         uds = folder / "s"
     app = create_app(api, limits=limits)
-    async with serve(app, port=port, uds=uds, allowed_hosts=allowed_hosts, grace_seconds=1.0) as url:
+    async with serve(app, port=port, uds=uds, allowed_hosts=allowed_hosts, limits=bears, grace_seconds=1.0) as url:
         yield url
 
 

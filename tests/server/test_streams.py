@@ -21,7 +21,7 @@ from playhead.server.app import create_app
 from playhead.server.serve import serve
 from playhead.server.streams import StreamLimits
 from tests.server.scripted import RUN, ScriptedApi, recorded
-from tests.server.serving import serving, until
+from tests.server.serving import as_if_elsewhere, serving, until
 
 CALM = StreamLimits(heartbeat_seconds=30.0)
 
@@ -151,6 +151,21 @@ async def test_streams_beyond_the_limit_are_refused() -> None:
         async with reading(f"{url}/api/events") as reader:
             await reader.readuntil(b"\n\n")
             async with session.get(f"{url}/api/events") as response:
+                assert (response.status, response.headers["retry-after"]) == (503, "5")
+                assert orjson.loads(await response.read())["error"]["code"] == "too_many_streams"
+        await none_open(api)
+        async with reading(f"{url}/api/events") as reader:
+            assert await reader.readuntil(b"\n\n") == b": open\n\n"
+
+
+async def test_one_client_may_not_have_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_if_elsewhere(monkeypatch)
+    api = ScriptedApi()
+    async with serving(api, limits=replace(CALM, most_of_client=1)) as url, aiohttp.ClientSession() as session:
+        async with reading(f"{url}/api/events") as reader:
+            await reader.readuntil(b"\n\n")
+            async with session.get(f"{url}/api/events") as response:
+                assert (response.status, response.headers["retry-after"]) == (429, "5")
                 assert orjson.loads(await response.read())["error"]["code"] == "too_many_streams"
         await none_open(api)
         async with reading(f"{url}/api/events") as reader:

@@ -30,6 +30,7 @@ async def follow(transport: Transport, cursor: str | None, which: EventFilter) -
     """Pages from behind the cursor on. Never ends by itself; raises what the server refuses, CursorRefused above all."""
     failures = 0
     while True:
+        broke: PlayheadError | None = None
         try:
             async with transport.stream("/events", query=_query(cursor, which)) as chunks:
                 messages = Splitter(b"\n\n")
@@ -42,8 +43,9 @@ async def follow(transport: Transport, cursor: str | None, which: EventFilter) -
             if not _passes(error):
                 raise
             log.info("the event stream of %s broke: %s", transport.url, error.message)
+            broke = error
         failures += 1
-        await asyncio.sleep(transport.patience.delay(failures))
+        await asyncio.sleep(transport.pause_after(broke, failures))
 
 
 def _query(cursor: str | None, which: EventFilter) -> Query:
@@ -70,7 +72,7 @@ def _passes(error: PlayheadError) -> bool:
     match error:
         case ServerUnreachable() | LogUnusable() | OutcomeUnknown():
             return True
-        case Refused(code="too_many_streams" | "behind"):
+        case Refused(code="behind"):
             return True
         case ServerRefused(status=status):
             return status >= 500

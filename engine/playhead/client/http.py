@@ -102,11 +102,12 @@ class HttpServer(port.ServerApi):
                 if lines.rest:
                     raise _misunderstood("history")
                 return
-            except ServerUnreachable:
+            except ServerUnreachable as error:
                 failures += 1
                 if failures >= patience.tries:
                     raise
-                await asyncio.sleep(patience.delay(failures))
+                pause = self._transport.pause_after(error, failures)
+            await asyncio.sleep(pause)
 
     async def cancel(self, run: str) -> port.Accepted:
         return await self._post(f"{_run_path(run)}/cancel", None, port.Accepted)

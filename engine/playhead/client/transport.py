@@ -28,6 +28,8 @@ IDLE_SECONDS: Final = 30.0  # a connection is kept; the server keeps it longer
 READ_BYTES: Final = 256 * 1024  # buffered of one answer before the server is made to wait
 MAX_PIECE_BYTES: Final = 64 * 1024 * 1024  # of a stream: a page of 1,000 events with 60 KB each
 LARGE_BODY_BYTES: Final = 256 * 1024
+NOT_NOW: Final = frozenset({429, 503})  # with Retry-After
+MAX_TOLD_SECONDS: Final = 60.0  # of waiting because a server said so: who asks for more is asked too early once
 GATEWAY: Final = frozenset({502, 503, 504})  # a proxy's word that nobody is behind it now
 
 
@@ -63,11 +65,16 @@ class Transport:
         while True:
             try:
                 return await self._ask_once(method, path, query, body)
-            except ServerUnreachable:
+            except ServerUnreachable as error:
                 failures += 1
                 if failures >= self.patience.tries:
                     raise
-            await asyncio.sleep(self.patience.delay(failures))
+                pause = self.pause_after(error, failures)
+            await asyncio.sleep(pause)
+
+    def pause_after(self, error: PlayheadError | None, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, of which this was the last: as long as the server asked for, and more."""
+        return self.patience.delay(failures) + (error.seconds if isinstance(error, ToldToWait) else 0.0)
 
     async def _ask_once(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
         try:
@@ -76,7 +83,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise self._unreachable(error) from error
         if response.status >= 300:
-            raise self._refusal(response.status, answer)
+            raise self._refusal(response, answer)
         return answer
 
     @asynccontextmanager
@@ -88,7 +95,7 @@ class Transport:
         try:
             async with self._request("GET", path, query, None, limits) as response:
                 if response.status >= 300:
-                    raise self._refusal(response.status, await response.read())
+                    raise self._refusal(response, await response.read())
                 yield response.content.iter_any()
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise self._unreachable(error) from error
@@ -111,9 +118,15 @@ class Transport:
     def _unreachable(self, error: Exception) -> ServerUnreachable:
         return ServerUnreachable(f"the server at {self.url} cannot be reached: {_reason(error)}", hint=_HINT)
 
-    def _refusal(self, status: int, answer: bytes) -> PlayheadError:
-        """What a bad answer says; ServerUnreachable where a proxy says that nobody is behind it."""
+    def _refusal(self, response: aiohttp.ClientResponse, answer: bytes) -> PlayheadError:
+        """What a bad answer says; ServerUnreachable where a proxy says that nobody is behind it, or the server that it cannot now."""
+        status = response.status
         error = error_of(answer, status=status)
+        seconds = _told_seconds(response.headers.get("retry-after", "")) if status in NOT_NOW else None
+        if seconds is not None:
+            said = error.message if error is not None else f"HTTP {status}"
+            hint = error.hint if error is not None else None
+            return ToldToWait(f"the server at {self.url} does not answer this now: {said}", seconds=seconds, hint=hint)
         if error is not None:
             return error
         if status in GATEWAY:
@@ -124,6 +137,19 @@ class Transport:
             status=status,
             hint="check the address: --server or PLAYHEAD_SERVER",
         )
+
+
+class ToldToWait(ServerUnreachable):
+    """The server has said in how many seconds it may answer this."""
+
+    def __init__(self, message: str, *, seconds: float, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+
+
+def _told_seconds(value: str) -> float | None:
+    """What a `Retry-After` asks for, as far as we obey it. Its other form, a date, is no server's of ours."""
+    return min(float(value), MAX_TOLD_SECONDS) if value.isascii() and value.isdigit() else None
 
 
 def error_of(answer: bytes, *, status: int) -> PlayheadError | None:

@@ -93,6 +93,14 @@ def _problem(detail: ErrorDetails, part: str) -> str:
     return f"{'.'.join(place)}: {kind}"
 
 
+class ComeBack(e.ServerRefused):
+    """Not now: a limit is reached. `seconds` from now the same request may be answered; the answer's `Retry-After` says so, too."""
+
+    def __init__(self, message: str, *, code: str, status: int, seconds: int, hint: str | None = None) -> None:
+        super().__init__(message, code=code, status=status, hint=hint)
+        self.seconds = seconds
+
+
 class ErrorBody(BaseModel):
     """What an error is on the wire. `type` is its class, `code` a stable word, `fields` its public fields."""
 
@@ -114,7 +122,8 @@ class ErrorAnswer(BaseModel):
 
 def refusal(error: e.PlayheadError) -> Response:
     """The error as JSON, under its status."""
-    return Response(to_json({"error": error_to_wire(error)}), status_of(error), media_type="application/json")
+    headers = {"retry-after": str(error.seconds)} if isinstance(error, ComeBack) else None
+    return Response(to_json({"error": error_to_wire(error)}), status_of(error), headers, "application/json")
 
 
 def status_of(error: e.PlayheadError) -> int:

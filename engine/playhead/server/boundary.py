@@ -73,7 +73,10 @@ async def _with_body(scope: Scope, receive: Receive) -> Receive:
             body = await _read(receive)
     except TimeoutError:
         raise ServerRefused(
-            f"the request's body did not come within {BODY_SECONDS:g} s", code="too_slow", status=408
+            f"the request's body did not come within {BODY_SECONDS:g} s",
+            code="too_slow",
+            status=408,
+            hint="send fewer events in one batch, or over a faster network",
         ) from None
     whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

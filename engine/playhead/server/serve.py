@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncGenerator, Generator, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +22,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from playhead.errors import UsageError
+from playhead.server.connections import ConnectionLimits, Connections
 from playhead.server.gate import Gate
 from playhead.server.hosts import Hosts
+from playhead.server.rates import RateLimits
 from playhead.server.streams import Streams
 
 DEFAULT_PORT: Final = 4317
@@ -32,10 +35,21 @@ KEEP_ALIVE_SECONDS: Final = 75  # longer than our client keeps an idle connectio
 BACKLOG: Final = 1_024  # connections not yet accepted: a whole fleet that comes back at once
 DEAD_PEER_MILLIS: Final = 30_000  # unacknowledged bytes: the peer is gone; the kernel alone would wait 15 minutes
 WILDCARDS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where each is found from here
-TICK_SECONDS: Final = 1.0  # uvicorn renews its Date header
+TICK_SECONDS: Final = 1.0  # uvicorn renews its Date header, and connections that take too long are found
 
 # Of every answer: no page of another site may read it by embedding it, and no browser may take it for something else.
 HEADERS: Final = [("cross-origin-resource-policy", "same-origin"), ("x-content-type-options", "nosniff")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeLimits:
+    """What a server that listens bears, below the app; the app has limits of its own."""
+
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    rates: RateLimits = field(default_factory=RateLimits)
+
+
+DEFAULT_LIMITS: Final = ServeLimits()
 
 
 @contextlib.asynccontextmanager
@@ -46,6 +60,7 @@ async def serve(
     *,
     uds: Path | None = None,
     allowed_hosts: Iterable[str] = (),
+    limits: ServeLimits = DEFAULT_LIMITS,
     grace_seconds: float = GRACE_SECONDS,
 ) -> AsyncGenerator[str]:
     """Serve the app of `create_app` while the block runs; gives its URL. Port 0 takes a free one; `uds` wins over host and port.
@@ -58,7 +73,7 @@ async def serve(
     listener, url = bind_unix(uds) if uds is not None else _bind(host, port)
     hosts = names if uds is None else None  # no browser speaks through a unix socket
     try:
-        async with serve_on(listener, app, hosts=hosts, grace_seconds=grace_seconds):
+        async with serve_on(listener, app, hosts=hosts, limits=limits, grace_seconds=grace_seconds):
             yield url
     finally:
         if uds is not None:
@@ -67,12 +82,18 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def serve_on(
-    listener: socket.socket, app: Starlette, *, hosts: Hosts | None, grace_seconds: float = GRACE_SECONDS
+    listener: socket.socket,
+    app: Starlette,
+    *,
+    hosts: Hosts | None,
+    limits: ServeLimits = DEFAULT_LIMITS,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> AsyncGenerator[None]:
     """As `serve`, on a socket that listens already; closes it at the end. `hosts`: as a `Gate` takes it."""
+    connections = Connections(limits.connections)
     config = uvicorn.Config(
-        Gate(app, hosts),
-        http="httptools",
+        Gate(app, hosts, limits.rates),
+        http=connections.protocol(),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -85,7 +106,7 @@ async def serve_on(
         timeout_graceful_shutdown=math.ceil(grace_seconds),
         backlog=BACKLOG,
     )
-    server = _Server(config, listener)
+    server = _Server(config, listener, connections)
     streams: Streams = app.state.streams
     failure: BaseException | None = None
     try:
@@ -110,8 +131,9 @@ async def serve_on(
 class _Server(uvicorn.Server):
     """uvicorn's server, told to stop by a call and not by a signal."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, open_ones: Connections) -> None:
         super().__init__(config)
+        self._open_ones = open_ones
         self._listener = listener
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -136,6 +158,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         while not self._stopping.is_set():
             await self.on_tick(0)
+            self._open_ones.sweep(asyncio.get_running_loop().time())
             with anyio.move_on_after(TICK_SECONDS):
                 await self._stopping.wait()
 

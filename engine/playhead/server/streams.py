@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from playhead.errors import PlayheadError, Refused
+from playhead.errors import PlayheadError
 from playhead.ports.server import EventPage
-from playhead.server.answers import refusal
+from playhead.server.answers import ComeBack, refusal
+from playhead.server.clients import client_of
 from playhead.wire import EVENT_ERROR, HEARTBEAT_SECONDS, page_to_wire
 
 log = logging.getLogger("playhead.server")
+
+COME_BACK_SECONDS: Final = 5  # after which a place may be free: each stream is ended and opened anew every minute
 
 Pages = AbstractAsyncContextManager[AsyncIterator[EventPage]]
 
@@ -32,7 +37,10 @@ class StreamLimits:
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     send_seconds: float = 20.0  # to hand a message to the transport: a client that reads at all needs far less
     longest_seconds: float = 60.0  # someone else's server waits for open responses when it stops: this bounds its wait
-    most: int = 1_000  # open at once: each holds a subscription and up to a page of events
+    most: int = 8_000  # open at once: each holds a subscription and up to a page of events
+    most_of_client: int = (
+        1_000  # of one address elsewhere: a machine with 200 runs has one for its agent and each who waits
+    )
 
 
 class Streams:
@@ -40,7 +48,8 @@ class Streams:
 
     def __init__(self, limits: StreamLimits) -> None:
         self.limits = limits
-        self._open: set[anyio.CancelScope] = set()
+        self._open: dict[anyio.CancelScope, object] = {}
+        self._of_client: Counter[object] = Counter()
         self._closed = False
         self._newest: tuple[EventPage, bytes] | None = None
 
@@ -49,20 +58,23 @@ class Streams:
         for stream in self._open:
             stream.cancel()
 
-    def add(self, stream: anyio.CancelScope) -> None:
-        """Refused, code "too_many_streams"."""
+    def add(self, stream: anyio.CancelScope, client: object = None) -> None:
+        """ComeBack, code "too_many_streams": the server's (503) or the client's (429) are at their limit. `client` None: not counted."""
         if len(self._open) >= self.limits.most:
-            raise Refused(
-                f"this server carries {len(self._open)} event streams already, its limit",
-                code="too_many_streams",
-                hint="close some, or ask again later",
-            )
-        self._open.add(stream)
+            raise _too_many(f"this server carries {len(self._open)} event streams already, its limit", 503)
+        if client is not None and self._of_client[client] >= self.limits.most_of_client:
+            raise _too_many(f"this client follows {self.limits.most_of_client} event streams already, its limit", 429)
+        self._open[stream] = client
+        self._of_client[client] += 1
         if self._closed:
             stream.cancel()
 
     def remove(self, stream: anyio.CancelScope) -> None:
-        self._open.discard(stream)
+        if stream in self._open:
+            client = self._open.pop(stream)
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
 
     def message_of(self, page: EventPage) -> bytes:
         """The page as a message. Those with one filter are given the same page one after another: it is written down once."""
@@ -73,6 +85,16 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self._open)
+
+
+def _too_many(message: str, status: int) -> ComeBack:
+    return ComeBack(
+        message,
+        code="too_many_streams",
+        status=status,
+        seconds=COME_BACK_SECONDS,
+        hint="close some, or ask again after the seconds in Retry-After",
+    )
 
 
 class EventStream(Response):
@@ -90,7 +112,7 @@ class EventStream(Response):
         whole = anyio.CancelScope()
         begun = False
         try:
-            streams.add(whole)
+            streams.add(whole, client_of(scope))
             async with self._pages as pages:
                 begun = True
                 await self._carry(pages, whole, receive, send)

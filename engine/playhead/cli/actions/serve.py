@@ -24,6 +24,7 @@ from playhead.home import Home
 from playhead.hosting import HomeLock, own
 from playhead.ports.server import ServerApi
 from playhead.server.app import create_app
+from playhead.server.descriptors import ask_for_more
 from playhead.server.serve import DEFAULT_PORT, serve
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class AgentWanted:
 def serve_home(address: Address, agent: AgentWanted | None, *, home: Path | None, as_json: bool) -> int:
     """Serve this home's log by HTTP, with an agent if one is wanted, until SIGINT or SIGTERM."""
     place = Place.of(home, allowed_hosts=address.allowed_hosts)
+    ask_for_more()
     _log_to_stderr()
     asyncio.run(_serve_home(place, address, agent, as_json=as_json))
     return ExitCode.GOOD
