@@ -75,7 +75,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]]
 STREAMS = {"history", "events"}  # tried on their own
 
 ERRORS: list[PlayheadError] = [
-    e.NotFound("run", RUN, hint="look"),
+    e.NotFound("run", RUN, hint="look"),  # the server leaves the name out, and the client puts it in again
     e.FlowRunFailed(RUN, "fetch", ValueError("no")),
     e.FlowRunCancelled(RUN),
     e.FlowRunCrashed(RUN, "losses"),
@@ -122,7 +122,7 @@ async def test_every_error_arrives_as_the_class_it_was() -> None:
         for error in errors:
             api.fails = error
             with pytest.raises(PlayheadError) as raised:
-                await http.info()
+                await http.cancel(RUN)
             arrived = raised.value
             assert type(arrived) is type(error)
             assert (str(arrived), arrived.code, arrived.hint) == (str(error), error.code, error.hint)

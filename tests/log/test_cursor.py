@@ -51,7 +51,7 @@ async def test_a_cursor_of_another_log_is_refused() -> None:
     async with Log.open("memory:") as one, Log.open("memory:") as other:
         for log in (one, other):
             await log.append(new(append_id="the same"))
-        with pytest.raises(CursorRefused, match=f"of log {one.log_id}, this is log {other.log_id}"):
+        with pytest.raises(CursorRefused, match=f"of another log, this is log {other.log_id}"):
             await check_cursor(other, await cursor_at(one, Position(1)))
 
 

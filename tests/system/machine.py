@@ -163,8 +163,16 @@ class Machine:
 def machine(home: Path) -> Generator[Machine]:
     """A machine; at the end nothing of it is left running."""
     host = Machine(home)
-    try:
+    with ended(host):
         yield host
+
+
+@contextmanager
+def ended(host: Machine) -> Generator[None]:
+    """At the end nothing of the machine is left running."""
+    home = host.home
+    try:
+        yield
     finally:
         for process in host.started:
             if process.poll() is None:

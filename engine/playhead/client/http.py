@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -64,10 +64,11 @@ class HttpServer(port.ServerApi):
         return _read(_FLOWS, await self._transport.ask("GET", "/flows", query=[("after", str(after))]))
 
     async def flow(self, name: str, *, after: int = 0) -> port.FlowView:
-        return await self._get(f"/flows/{_segment('flow', name)}", port.FlowView, [("after", str(after))])
+        path = f"/flows/{_segment('flow', name)}"
+        return await self._get(path, port.FlowView, [("after", str(after))], flow=name)
 
     async def ask_run(self, request: port.RunRequest) -> port.Accepted:
-        return await self._post("/runs", request, port.Accepted)
+        return await self._post("/runs", request, port.Accepted, flow=request.flow, seal=request.seal)
 
     async def begin_embedded(self, request: port.EmbeddedRunRequest) -> port.Accepted:
         return await self._post("/runs/embedded", request, port.Accepted)
@@ -84,7 +85,7 @@ class HttpServer(port.ServerApi):
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
         query = [("after", str(after)), ("tasks", "true" if tasks else "false")]
         query += [("at", str(at))] if at is not None else []
-        return await self._get(_run_path(run), RunView, query)
+        return await self._get(_run_path(run), RunView, query, run=run, version=str(at))
 
     async def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         """Read as it comes; a connection that breaks is taken up again behind the last event."""
@@ -102,6 +103,8 @@ class HttpServer(port.ServerApi):
                 if lines.rest:
                     raise _misunderstood("history")
                 return
+            except NotFound as error:
+                raise _named(error, {"run": run}) from None
             except ServerUnreachable as error:
                 failures += 1
                 if failures >= patience.tries:
@@ -110,40 +113,40 @@ class HttpServer(port.ServerApi):
             await asyncio.sleep(pause)
 
     async def cancel(self, run: str) -> port.Accepted:
-        return await self._post(f"{_run_path(run)}/cancel", None, port.Accepted)
+        return await self._post(f"{_run_path(run)}/cancel", None, port.Accepted, run=run)
 
     async def join(self, hello: port.AgentHello) -> None:
         await self._tell("/agents", hello)
 
     async def agent_beat(self, agent: str) -> None:
-        await self._tell(f"/agents/{_segment('agent', agent)}/beat", None)
+        await self._tell(f"/agents/{_segment('agent', agent)}/beat", None, agent=agent)
 
     async def drain(self, agent: str) -> None:
-        await self._tell(f"/agents/{_segment('agent', agent)}/drain", None)
+        await self._tell(f"/agents/{_segment('agent', agent)}/drain", None, agent=agent)
 
     async def leave(self, agent: str) -> None:
-        await self._tell(f"/agents/{_segment('agent', agent)}/leave", None)
+        await self._tell(f"/agents/{_segment('agent', agent)}/leave", None, agent=agent)
 
     async def agents(self, *, after: int = 0) -> tuple[port.AgentView, ...]:
         return _read(_AGENTS, await self._transport.ask("GET", "/agents", query=[("after", str(after))]))
 
     async def claim(self, run: str, request: port.ClaimRequest) -> port.Claimed:
-        return await self._post(f"{_run_path(run)}/claim", request, port.Claimed)
+        return await self._post(f"{_run_path(run)}/claim", request, port.Claimed, run=run, agent=request.agent)
 
     async def release(self, run: str, request: port.ReleaseRequest) -> None:
-        await self._tell(f"{_run_path(run)}/release", request)
+        await self._tell(f"{_run_path(run)}/release", request, run=run)
 
     async def died(self, run: str, request: port.DiedRequest) -> None:
-        await self._tell(f"{_run_path(run)}/died", request)
+        await self._tell(f"{_run_path(run)}/died", request, run=run)
 
     async def start(self, run: str, request: port.StartRequest) -> port.Started:
-        return await self._post(f"{_run_path(run)}/start", request, port.Started)
+        return await self._post(f"{_run_path(run)}/start", request, port.Started, run=run)
 
     async def heartbeat(self, run: str, request: port.HeartbeatRequest) -> port.Beat:
-        return await self._post(f"{_run_path(run)}/heartbeat", request, port.Beat)
+        return await self._post(f"{_run_path(run)}/heartbeat", request, port.Beat, run=run)
 
     async def report(self, run: str, request: port.ReportRequest) -> port.Reported:
-        return await self._post(f"{_run_path(run)}/report", request, port.Reported)
+        return await self._post(f"{_run_path(run)}/report", request, port.Reported, run=run)
 
     def events(
         self, *, cursor: str | None = None, which: port.EventFilter | None = None
@@ -158,14 +161,20 @@ class HttpServer(port.ServerApi):
         async with aclosing(follow(self._transport, cursor, which)) as pages:
             yield pages
 
-    async def _get(self, path: str, model: type[ModelT], query: Query = ()) -> ModelT:
-        return _model(model, await self._transport.ask("GET", path, query=query))
+    async def _get(self, path: str, model: type[ModelT], query: Query = (), **asked_for: str) -> ModelT:
+        try:
+            return _model(model, await self._transport.ask("GET", path, query=query))
+        except NotFound as error:
+            raise _named(error, asked_for) from None
 
-    async def _post(self, path: str, body: BaseModel | None, model: type[ModelT]) -> ModelT:
-        return _model(model, await self._transport.ask("POST", path, body=b"" if body is None else to_json(body)))
+    async def _post(self, path: str, body: BaseModel | None, model: type[ModelT], **asked_for: str) -> ModelT:
+        return _model(model, await self._tell(path, body, **asked_for))
 
-    async def _tell(self, path: str, body: BaseModel | None) -> None:
-        await self._transport.ask("POST", path, body=b"" if body is None else to_json(body))
+    async def _tell(self, path: str, body: BaseModel | None, **asked_for: str) -> bytes:
+        try:
+            return await self._transport.ask("POST", path, body=b"" if body is None else to_json(body))
+        except NotFound as error:
+            raise _named(error, asked_for) from None
 
 
 def _run_path(run: str) -> str:
@@ -177,6 +186,11 @@ def _segment(kind: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise NotFound(kind, name)
     return name
+
+
+def _named(error: NotFound, asked_for: Mapping[str, str]) -> NotFound:
+    """The error with the name that was asked for: a server does not repeat it."""
+    return NotFound(error.kind, asked_for.get(error.kind, "?"), hint=error.hint)
 
 
 def _model(model: type[ModelT], answer: bytes) -> ModelT:

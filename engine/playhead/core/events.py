@@ -263,7 +263,7 @@ class TaskSucceeded(TaskEvent):
 
     attempt: Ordinal = 1
     mac: Digest
-    size: Count  # size class of the result: the smallest k with bytes <= 4**k
+    size: Count  # size class of the result: the smallest k with bytes <= 4**k; 0 where the flow hides it
 
 
 class TaskRetrying(TaskEvent):

@@ -39,6 +39,7 @@ class Flow(Generic[P, R_co]):
         run_config: UniversalRun | LocalRun | None = None,
         schedule: Cron | Every | None = None,
         log_prints: bool = False,
+        hide_sizes: bool = False,
     ) -> None:
         if not callable(fn):
             raise UsageError(f"@flow needs a function, not {fn!r}")
@@ -56,6 +57,7 @@ class Flow(Generic[P, R_co]):
         self.run_config = run_config or UniversalRun()
         self.schedule = schedule
         self.log_prints = log_prints
+        self.hide_sizes = hide_sizes
         self.is_async = inspect.iscoroutinefunction(fn)
         self.signature = inspect.signature(fn)
         _check_parameters(self)
@@ -189,6 +191,7 @@ def flow(
     run_config: UniversalRun | LocalRun | None = None,
     schedule: Cron | Every | None = None,
     log_prints: bool = False,
+    hide_sizes: bool = False,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(
     fn: Callable[..., Any] | None = None,
@@ -199,16 +202,24 @@ def flow(
     run_config: UniversalRun | LocalRun | None = None,
     schedule: Cron | Every | None = None,
     log_prints: bool = False,
+    hide_sizes: bool = False,
 ) -> Any:
     """Make a function a flow.
 
     `executor`: what computes its tasks (threads by default). `run_config`: on what an agent runs it. `schedule`: when it runs by
-    itself, once registered. `log_prints`: prints of the flow and its tasks become log lines.
+    itself, once registered. `log_prints`: prints of the flow and its tasks become log lines. `hide_sizes`: the server does not
+    even learn the size classes of results.
     """
 
     def make(function: Callable[..., Any]) -> Flow[..., Any]:
         return Flow(
-            function, name=name, executor=executor, run_config=run_config, schedule=schedule, log_prints=log_prints
+            function,
+            name=name,
+            executor=executor,
+            run_config=run_config,
+            schedule=schedule,
+            log_prints=log_prints,
+            hide_sizes=hide_sizes,
         )
 
     return make(fn) if fn is not None else make

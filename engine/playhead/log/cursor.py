@@ -37,7 +37,7 @@ class Cursor:
         """CursorRefused: this is no cursor."""
         form = _FORM.fullmatch(text)
         if form is None:
-            raise CursorRefused(f"{text[:80]!r} is not a cursor", hint="a cursor is given back as it was received")
+            raise CursorRefused("this is not a cursor", hint="a cursor is given back as it was received")
         return cls(LogId(form["log"]), Position(int(form["position"])), form["mark"])
 
     @classmethod
@@ -54,7 +54,7 @@ async def cursor_at(store: EventStore, position: Position) -> Cursor:
 async def check_cursor(store: EventStore, cursor: Cursor) -> Position:
     """The position to read on from. CursorRefused: it is of another log, or of a history that this log does not have."""
     if cursor.log_id != store.log_id:
-        raise CursorRefused(f"the cursor is of log {cursor.log_id}, this is log {store.log_id}", hint=_HINT)
+        raise CursorRefused(f"the cursor is of another log, this is log {store.log_id}", hint=_HINT)
     head = await store.head()
     if cursor.position > head:
         raise CursorRefused(f"the cursor is at position {cursor.position}, the log ends at {head}", hint=_HINT)

@@ -23,7 +23,6 @@ from playhead.runner import steps
 from playhead.runner.calls import Call, Stage
 from playhead.runner.means import Means
 from playhead.runner.upkeep import moment_after
-from playhead.trust.payload import size_class
 
 MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
 
@@ -117,7 +116,7 @@ class Attempts:
 
     def _success(self, call: Call, performed: pf.Performed) -> Record:
         payload, mac = self._means.payloads.keep(call.key, call.attempt, performed.payload)
-        size = size_class(len(performed.payload))
+        size = self._means.payloads.size_told(performed.payload)
         then = partial(self._following.ended, call)
         return steps.succeeded(self._now(), call.key, call.attempt, mac, size, payload, then)
 

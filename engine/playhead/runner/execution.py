@@ -162,6 +162,7 @@ class Execution:
         try:
             subject, parameters = load_flow()
             reach("flow.loaded")
+            self._payloads.hides_sizes = subject.hide_sizes
             opening = subject.executor.open()
         except (RunnerEnded, StorageUnavailable):
             raise  # not the flow's fault, and over some day: another runner may try

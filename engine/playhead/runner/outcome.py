@@ -16,7 +16,7 @@ from playhead.ports.storage import Storage
 from playhead.runner import perform as pf
 from playhead.runner.payloads import Payloads
 from playhead.trust.failure import dump_failure, load_failure
-from playhead.trust.payload import dump, load, size_class
+from playhead.trust.payload import dump, load
 
 _STATUS: Final = {
     ev.RunSucceeded.TYPE: RunStatus.SUCCEEDED,
@@ -52,7 +52,7 @@ def succeeded_record(payloads: Payloads, value: Any) -> Record:
     except UnloadableOutcome as error:
         return failed_record(payloads, error)
     kept, mac = payloads.keep(FLOW_KEY, 1, payload)
-    return _record(ev.RunSucceeded(at=_now(), mac=mac, size=size_class(len(payload))), kept)
+    return _record(ev.RunSucceeded(at=_now(), mac=mac, size=payloads.size_told(payload)), kept)
 
 
 def failed_record(payloads: Payloads, error: BaseException, task: str | None = None) -> Record:

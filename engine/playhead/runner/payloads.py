@@ -14,18 +14,20 @@ from playhead.journal.room import Room
 from playhead.ports.storage import Storage
 from playhead.trust.envelope import record_mac
 from playhead.trust.keys import DerivedKey
+from playhead.trust.payload import size_class
 
 INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
 
 
 class Payloads:
-    """Of one journal. Thread safe."""
+    """Of one journal. Thread safe. `hides_sizes`: as the run's flow wants it, once that is loaded."""
 
     def __init__(self, place: JournalPlace, key: DerivedKey, storage: Storage, room: Room | None = None) -> None:
         self._place = place
         self._key = key
         self._storage = storage
         self._room = room or Room(place.run)
+        self.hides_sizes = False
         self._blobs = itertools.count()  # so that no two objects of a journal have one name, whoever answers for a call
 
     def keep(self, key: TaskKey, attempt: int, payload: bytes) -> tuple[bytes | Blob, str]:
@@ -39,3 +41,7 @@ class Payloads:
         self._room.insist(lambda: self._storage.create_if_absent(path, payload))
         reach("blob.written")
         return Blob(path, digest.hexdigest(), len(payload)), mac
+
+    def size_told(self, payload: bytes) -> int:
+        """What an event tells of the payload's size: its class, or 0, which is no payload's, where the flow hides it."""
+        return 0 if self.hides_sizes else size_class(len(payload))

@@ -123,7 +123,15 @@ class ErrorAnswer(BaseModel):
 def refusal(error: e.PlayheadError) -> Response:
     """The error as JSON, under its status."""
     headers = {"retry-after": str(error.seconds)} if isinstance(error, ComeBack) else None
-    return Response(to_json({"error": error_to_wire(error)}), status_of(error), headers, "application/json")
+    return Response(to_json({"error": _unechoed(error)}), status_of(error), headers, "application/json")
+
+
+def _unechoed(error: e.PlayheadError) -> dict[str, Any]:
+    """The error on the wire, without what was asked for: whoever asked knows it, and puts it in again (`client.http`)."""
+    body = error_to_wire(error)
+    if isinstance(error, e.NotFound):
+        body |= {"message": f"no such {error.kind}", "fields": {"kind": error.kind}}
+    return body
 
 
 def status_of(error: e.PlayheadError) -> int:

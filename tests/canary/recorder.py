@@ -1,0 +1,138 @@
+"""A proxy that keeps every byte of what passes between a server and those who ask it. Owns the recording; changes nothing on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Streams]]
+
+BLOCK_BYTES: Final = 64 * 1024
+START_SECONDS: Final = 30.0
+
+
+class Recording:
+    """What passed, one direction of one connection after the other: no word is cut in two by its packets."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._directions: list[tuple[str, bytearray]] = []
+
+    def begin(self, direction: str) -> bytearray:
+        kept = bytearray()
+        with self._lock:
+            self._directions.append((direction, kept))
+        return kept
+
+    def bytes_of(self, direction: str) -> list[bytes]:
+        with self._lock:
+            return [bytes(kept) for name, kept in self._directions if name == direction]
+
+    def all(self) -> bytes:
+        with self._lock:
+            return b"\0\0\0\0".join(bytes(kept) for _, kept in self._directions)
+
+
+@contextmanager
+def recorded(url: str) -> Generator[tuple[str, Recording]]:
+    """Another URL for the server at `url`, and what passes through it."""
+    address = urlsplit(url)
+
+    async def connect() -> Streams:
+        return await asyncio.open_connection(address.hostname, address.port)
+
+    async def listen(met: _Met) -> asyncio.Server:
+        return await asyncio.start_server(met, "127.0.0.1", 0)
+
+    with _proxy(connect, listen) as (server, recording):
+        host, port = server.sockets[0].getsockname()[:2]
+        yield f"http://{host}:{port}", recording
+
+
+@contextmanager
+def recorded_socket(path: Path) -> Generator[Recording]:
+    """Stand between the unix socket at `path` and whoever connects to it from now on."""
+    hidden = path.with_suffix(".behind")
+    path.rename(hidden)  # who listens on it goes on listening
+
+    async def connect() -> Streams:
+        return await asyncio.open_unix_connection(hidden)
+
+    async def listen(met: _Met) -> asyncio.Server:
+        return await asyncio.start_unix_server(met, path)
+
+    try:
+        with _proxy(connect, listen) as (_, recording):
+            yield recording
+    finally:
+        hidden.rename(path)
+
+
+_Met = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextmanager
+def _proxy(
+    connect: Connect, listen: Callable[[_Met], Awaitable[asyncio.Server]]
+) -> Generator[tuple[asyncio.Server, Recording]]:
+    """On a loop of its own, in a thread of its own, both gone at the end."""
+    recording = Recording()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="recorder", daemon=True)
+    thread.start()
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(
+            asyncio.CancelledError
+        ):  # at the end; a handler that is cancelled is an error to asyncio
+            await _carry((reader, writer), await connect(), recording)
+
+    async def begin() -> asyncio.Server:
+        return await listen(met)
+
+    async def end(server: asyncio.Server) -> None:
+        server.close()
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    try:
+        server = asyncio.run_coroutine_threadsafe(begin(), loop).result(START_SECONDS)
+        try:
+            yield server, recording
+        finally:
+            asyncio.run_coroutine_threadsafe(end(server), loop).result(START_SECONDS)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_SECONDS)
+        loop.close()
+
+
+async def _carry(here: Streams, there: Streams, recording: Recording) -> None:
+    """Both directions, each until its end."""
+    try:
+        await asyncio.gather(
+            _pump(here[0], there[1], recording.begin("asked")), _pump(there[0], here[1], recording.begin("answered"))
+        )
+    finally:
+        for _, writer in (here, there):
+            writer.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:
+    try:
+        while block := await reader.read(BLOCK_BYTES):
+            kept += block
+            writer.write(block)
+            await writer.drain()
+        writer.write_eof()
+    except (ConnectionError, OSError):
+        writer.transport.abort()  # whoever broke off is told to the other side in the same way
