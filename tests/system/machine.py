@@ -108,8 +108,7 @@ class Machine:
 
     def view(self, run: str) -> dict[str, Any]:
         """The run as the server tells it: quicker than a command, for watching."""
-        with urllib.request.urlopen(f"{self.url()}/api/runs/{run}", timeout=10) as answer:
-            seen: dict[str, Any] = json.load(answer)
+        seen: dict[str, Any] = json.loads(self.get(f"/api/runs/{run}"))
         return seen
 
     def ended(self, run: str, within: float = WAIT_SECONDS) -> dict[str, Any]:
@@ -123,8 +122,12 @@ class Machine:
 
     def events(self, run: str) -> list[dict[str, Any]]:
         """The run's history, as the server keeps it."""
-        with urllib.request.urlopen(f"{self.url()}/api/runs/{run}/history", timeout=10) as answer:
-            return [json.loads(line) for line in answer.read().splitlines()]
+        return [json.loads(line) for line in self.get(f"/api/runs/{run}/history").splitlines()]
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url()}{path}", timeout=10) as answer:
+            body: bytes = answer.read()
+        return body
 
     def runner(self, run: str) -> int:
         """The process id of the run's living runner."""
@@ -158,6 +161,18 @@ class Machine:
         process.send_signal(signal.SIGINT)
         return process.wait(WAIT_SECONDS)
 
+    def close(self) -> None:
+        """Nothing of it is left running."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for note in self.home.glob("agents/*/*/process.json"):
+            try:
+                os.killpg(json.loads(note.read_text())["pid"], signal.SIGKILL)
+            except (ProcessLookupError, PermissionError, ValueError, KeyError):
+                continue
+
 
 @contextmanager
 def machine(home: Path) -> Generator[Machine]:
@@ -174,12 +189,4 @@ def ended(host: Machine) -> Generator[None]:
     try:
         yield
     finally:
-        for process in host.started:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for note in home.glob("agents/*/*/process.json"):
-            try:
-                os.killpg(json.loads(note.read_text())["pid"], signal.SIGKILL)
-            except (ProcessLookupError, PermissionError, ValueError, KeyError):
-                continue
+        host.close()
