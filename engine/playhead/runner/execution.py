@@ -97,6 +97,7 @@ class Execution:
         self._lock = threading.Lock()
         self._broken: PlayheadError | None = None
         self._cancelled = False
+        self._leased = True
         self._session: FlowSession | None = None
         self._main: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -261,9 +262,11 @@ class Execution:
         session = FlowSession(means, recalled, current, loop, is_async=is_async, fail=self._fail)
         with self._lock:
             self._session = session
-            broken, cancelled = self._broken, self._cancelled
+            broken, cancelled, leased = self._broken, self._cancelled, self._leased
         if broken is not None:
             raise broken
+        if not leased:  # it ended while the journals were read
+            self._lease(leased)
         if cancelled:
             self._cancel_session(session)
         return session
@@ -326,6 +329,7 @@ class Execution:
 
     def _lease(self, holds: bool) -> None:
         with self._lock:
+            self._leased = holds
             session = self._session
         if session is not None:
             session.launcher.lease(holds=holds)

@@ -83,9 +83,11 @@ class Reporter:
         self._loop.call_soon_threadsafe(self._news.set)
 
     def granted(self, started: Started, sent_at: float) -> None:
-        """The lease is this runner's, from the moment the request was sent."""
+        """The lease is this runner's, from the moment the request was sent: it may be over when the answer comes."""
         self._lease_seconds = started.lease_seconds
         self._lease_from = sent_at
+        if self._monotonic() - sent_at >= started.lease_seconds:
+            self._lose_lease()
         if started.cancelling:
             self._tell_cancel()
 
@@ -223,8 +225,11 @@ class Reporter:
         if self._monotonic() - self._lease_from < self._lease_seconds:
             self._watch_lease()
         elif self._lease_holds:
-            self._lease_holds = False
-            self._on_lease(False)
+            self._lose_lease()
+
+    def _lose_lease(self) -> None:
+        self._lease_holds = False
+        self._on_lease(False)
 
     def _tell_cancel(self) -> None:
         if not self._cancel_told:
