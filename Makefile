@@ -46,7 +46,7 @@ test-faults: $(READY)
 	$(BIN)/pytest -m "faults" --timeout 180
 
 simulate: $(READY)
-	$(BIN)/pytest -m "simulation" tests/simulation --seeds $(SEEDS) --timeout 1800
+	$(BIN)/pytest -m "simulation" tests/simulation --seeds $(SEEDS) --timeout 0
 
 bench: $(READY)
 	@$(BIN)/python -m compileall -q engine adapters  # as an installed package is; PYTHONDONTWRITEBYTECODE would keep it from being so

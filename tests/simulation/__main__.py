@@ -1,4 +1,4 @@
-"""`python -m tests.simulation SEED…`: live through these seeds again, and show the last of what happened."""
+"""`python -m tests.simulation SEED…`: live through these seeds again, and show the last of what happened in each."""
 
 from __future__ import annotations
 

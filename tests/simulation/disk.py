@@ -35,6 +35,11 @@ class Disk:
         marker = bytearray(b"%032x\n" % 0xD15C)
         self.objects[STORAGE_MARKER] = Stored(marker, len(marker))
 
+    def lose_power(self) -> None:
+        """What was not flushed is gone."""
+        for stored in self.objects.values():
+            del stored.content[stored.durable :]
+
     def seen_by(self, process: Process) -> DiskView:
         return DiskView(self, process)
 

@@ -31,15 +31,28 @@ class Stuck(Exception):
 
 @dataclass(eq=False)
 class Process:
-    """What lives and dies together. `skew` is how far its wall clock is from the world's, in seconds."""
+    """What lives and dies together, on a machine, its `host`. A runner has the `run` and the `epoch` that it works for.
+
+    `skew` is how far its wall clock is from the world's, in seconds. `on_end` is called once, when it is dead, by whoever has the turn.
+    """
 
     name: str
     epoch: int = 0
     skew: float = 0.0
+    host: str = ""
+    run: str = ""
     dead: bool = False
     stopped_until: float = 0.0
+    late_until: float = 0.0  # a fiber of it was held up until then
     last_words: int = 0
     fibers: list[Fiber] = field(default_factory=list["Fiber"])
+    on_end: Callable[[], None] = lambda: None
+
+    def die(self) -> None:
+        """As the system ends a process: wherever its fibers are."""
+        if not self.dead:
+            self.dead = True
+            self.on_end()
 
     def check_alive(self) -> None:
         if self.dead:
@@ -196,8 +209,9 @@ class Schedule:
 
     def kill(self, process: Process) -> None:
         """As SIGKILL."""
-        self.trace.append((self.now, process.name, "killed"))
-        process.dead = True
+        if not process.dead:
+            self.trace.append((self.now, process.name, "killed"))
+            process.die()
 
     # --- the turn ------------------------------------------------------------------------------------------------------------------
 

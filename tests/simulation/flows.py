@@ -130,6 +130,19 @@ async def crowd() -> tuple[list[int], list[int], int]:
     return [made.value for made in results], sorted(arrived), (await late).value
 
 
+@flow(name="tick")
+def tick() -> int:
+    """One task."""
+    seen("now", playhead.now())
+    return increase(1).value
+
+
+@flow(name="tock")
+def tock() -> int:
+    """The flow of a schedule."""
+    return increase(2).value
+
+
 async def _branch(x: int) -> Made:
     seen(f"random {x}", playhead.random())
     first = await ponder(x)
@@ -141,10 +154,12 @@ async def _as_they_come(futures: Sequence[Awaitable[Made]]) -> AsyncGenerator[Ma
         yield await future
 
 
-FLOWS: Final[tuple[Flow[..., Any], ...]] = (chain, crowd)
+FLOWS: Final[tuple[Flow[..., Any], ...]] = (chain, crowd, tick, tock)
 EXPECTED: Final[dict[str, Any]] = {
     "chain": (2, [2, 4, 6], 107, "LookupError"),
     "crowd": ([7, 9, 11], [7, 14, 21], 10),
+    "tick": 2,
+    "tock": 3,
 }
 
 

@@ -10,8 +10,10 @@ import asyncio
 import concurrent.futures
 import contextvars
 import gc
+import itertools
 import logging
 import random
+import secrets
 import selectors
 import sys
 import threading
@@ -23,20 +25,27 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+from playhead.agent import custody
 from playhead.service import read_models
 from tests.simulation.fibers import Fiber, Schedule, current_fiber
 
 T = TypeVar("T")
 
 WALL_START: Final = 1_700_000_000  # seconds since 1970 when the world begins
-SIMULATED: Final = ("playhead.runner.", "playhead.journal.")  # packages whose modules get the exchanged library
+# Packages whose modules get the exchanged library.
+SIMULATED: Final = ("playhead.runner.", "playhead.journal.", "playhead.agent.", "playhead.client.", "playhead.server.")
 
 
 @contextmanager
 def interposed(schedule: Schedule, rng: random.Random) -> Generator[pytest.MonkeyPatch]:
     """While this lasts, fibers wait cooperatively and see virtual time. The patch may be used for more; all of it is undone."""
     with pytest.MonkeyPatch.context() as patch:
-        library: dict[ModuleType, Any] = {threading: _threading(schedule), time: _time(schedule), random: _random(rng)}
+        library: dict[ModuleType, Any] = {
+            threading: _threading(schedule),
+            time: _time(schedule),
+            random: _random(rng),
+            secrets: _secrets(rng),
+        }
         for name, module in sorted(sys.modules.items()):
             if name.startswith(SIMULATED):
                 for real, simulated in library.items():
@@ -44,14 +53,17 @@ def interposed(schedule: Schedule, rng: random.Random) -> Generator[pytest.Monke
                         patch.setattr(module, real.__name__, simulated)
         _patch_asyncio(patch, schedule)
         patch.setattr(read_models, "OneThread", _Inline)
-        level = logging.getLogger("asyncio").level
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # what the dead leave behind is no news
+        loggers = [logging.getLogger("asyncio"), logging.getLogger("playhead")]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)  # what the dead leave behind is no news, nor what the faults cause
         patch.setattr(sys, "unraisablehook", _overhear)  # nor what their coroutines say when they are collected
         try:
             yield patch
             gc.collect()
         finally:
-            logging.getLogger("asyncio").setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _overhear(_: object) -> None:
@@ -204,7 +216,14 @@ def _time(schedule: Schedule) -> SimpleNamespace:
 
 
 def _random(rng: random.Random) -> SimpleNamespace:
-    return SimpleNamespace(Random=lambda: random.Random(rng.random()))
+    return SimpleNamespace(Random=lambda: random.Random(rng.random()), random=rng.random, uniform=rng.uniform)
+
+
+def _secrets(rng: random.Random) -> SimpleNamespace:
+    def token_hex(length: int) -> str:
+        return rng.randbytes(length).hex()
+
+    return SimpleNamespace(token_hex=token_hex)
 
 
 # --- asyncio and futures -------------------------------------------------------------------------------------------------------
@@ -240,29 +259,71 @@ def _patch_asyncio(patch: pytest.MonkeyPatch, schedule: Schedule) -> None:
         schedule.spawn(fiber.process, "to-thread", lambda: _settle(done, lambda: context.run(fn, *args, **kwargs)))
         return await asyncio.wrap_future(done)
 
+    async def run_sync(fn: Callable[[], Any]) -> Any:
+        return await to_thread(fn)
+
+    patch.setattr(custody, "to_thread", SimpleNamespace(run_sync=run_sync))
+    patch.setattr(asyncio.tasks, "Task", _numbered_task())
     patch.setattr(asyncio.BaseEventLoop, "time", virtual_time)
     patch.setattr(future_class, "result", result)
     patch.setattr(future_class, "exception", exception)
     patch.setattr(asyncio, "to_thread", to_thread)
     patch.setattr(selectors, "DefaultSelector", _selector(schedule))
+    _patch_wake_ups(patch)
+
+
+def _numbered_task() -> type[asyncio.Task[Any]]:
+    numbers = itertools.count()
+
+    class NumberedTask(asyncio.Task[Any]):
+        """Hashes to its number and not to its address, so that the order of a set of tasks is the same in every life of a seed."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._number = next(numbers)
+            super().__init__(*args, **kwargs)
+
+        def __hash__(self) -> int:
+            return self._number
+
+    return NumberedTask
 
 
 def _selector(schedule: Schedule) -> type[selectors.DefaultSelector]:
     class TurnSelector(selectors.DefaultSelector):
-        """Waits by giving up the turn. What it polls are the loops' own wake-up sockets: all else is simulated."""
+        """Waits by giving up the turn. All that ever wakes a simulated loop is another thread's call into it, which needs no socket."""
+
+        woken = False
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
             if current_fiber() is None:
                 return super().select(timeout)
-            ready = super().select(0)
-            if ready or (timeout is not None and timeout <= 0):
-                return ready  # also in a dead process: its loops may cancel what they have, and close
-            poll = super().select
-            schedule.wait(lambda: bool(poll(0)), timeout)
-            schedule.yield_turn()
-            return super().select(0)
+            if not self.woken and (timeout is None or timeout > 0):
+                schedule.wait(lambda: self.woken, timeout)
+                schedule.yield_turn()
+            woken, self.woken = self.woken, False
+            return [(key, selectors.EVENT_READ) for key in self.get_map().values()] if woken else []
 
     return TurnSelector
+
+
+def _patch_wake_ups(patch: pytest.MonkeyPatch) -> None:
+    """A loop that waits is woken by a mark in its selector."""
+    loops: Any = asyncio.SelectorEventLoop
+    write, read = loops._write_to_self, loops._read_from_self
+
+    def wake(loop: Any) -> None:
+        selector = getattr(loop._selector, "_inner", loop._selector)  # a flow's loop has its pump's around it
+        if hasattr(selector, "woken"):
+            selector.woken = True
+        else:
+            write(loop)
+
+    def woken(loop: Any) -> None:
+        if current_fiber() is None:
+            read(loop)
+
+    patch.setattr(loops, "_write_to_self", wake)
+    patch.setattr(loops, "_read_from_self", woken)
 
 
 def _settle(done: concurrent.futures.Future[Any], call: Callable[[], Any]) -> None:

@@ -1,221 +1,276 @@
-"""The network between the processes and the server, and the server itself. Owns what gets lost, late and doubled.
+"""The network: requests and streams on their way between each machine and the server. Owns what gets lost, late, doubled and cut off.
 
-The server is the real service over a memory log whose records outlive it: it may be killed between any two of its steps, and is
-started again over the same records.
+A request is a message, and so is each chunk of an answer that comes as it grows; those of one stream arrive in order, as a connection
+has them, and those of different ones in any. Whoever is cut off in one direction still hears in the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final
+from enum import Flag, auto
+from typing import Final
 
-from playhead.core.names import LogId, Micros
 from playhead.errors import ServerUnreachable
-from playhead.log import Log
-from playhead.log.memory import MemoryBackend, MemoryRecords
-from playhead.ports.server import Beat, HeartbeatRequest, Reported, ReportRequest, Started, StartRequest
-from playhead.ports.store import Append, Outcome, Recorded
-from playhead.service import Service, ServiceSettings
 from tests.simulation.fibers import Process, Schedule, current_fiber
-from tests.simulation.interposed import WALL_START
+from tests.simulation.server import LEASE_SECONDS, Request, Server
 
-LEASE_SECONDS: Final = 4.0
-SETTINGS: Final = ServiceSettings(
-    lease_seconds=LEASE_SECONDS, sweep_seconds=0.5, launch_timeout_seconds=20.0, agent_silence_seconds=1e9
-)
 GIVE_UP_SECONDS: Final = 6.0  # after which a request without an answer counts as lost
+SILENCE_SECONDS: Final = 8.0  # of a stream, after which its reader gives it up
 
-Call = Callable[[Service], Awaitable[Any]]
+
+class Way(Flag):
+    """To the server, from it, or both."""
+
+    UP = auto()
+    DOWN = auto()
+    BOTH = UP | DOWN
 
 
 @dataclass(frozen=True)
 class Losses:
-    """How likely each thing goes wrong with one request, and how late things come, in seconds."""
+    """How likely each thing goes wrong with one message, and how late things come, in seconds."""
 
     request: float = 0.0
     answer: float = 0.0
     doubled: float = 0.0
     late: float = 0.0
+    broken: float = 0.0  # a stream, with any of its chunks
     latest: float = 2 * LEASE_SECONDS
 
 
-class Server:
-    """The service's process. `start` begins one, `kill`ed or not before."""
-
-    def __init__(self, schedule: Schedule, rng: random.Random, on_commit: Callable[[Sequence[Recorded]], None]) -> None:
-        self._schedule = schedule
-        self._rng = rng
-        self._on_commit = on_commit
-        self.records = MemoryRecords(log_id=LogId("5151515151515151"))
-        self.process = Process("server")
-        self.service: Service | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lives = 0
-
-    def start(self) -> None:
-        self._lives += 1
-        self.process = Process(f"server.{self._lives}")
-        self._schedule.spawn(self.process, "loop", lambda: asyncio.run(self._serve()))
-
-    def handle(self, call: Call, answer: Callable[[Any, BaseException | None], None]) -> None:
-        """Carry the request out, if there is a server now. In a timer: takes no time."""
-        service, loop, process = self.service, self._loop, self.process
-        if service is None or loop is None or process.dead:
-            return
-
-        async def carry_out() -> None:
-            value, failure = None, None
-            try:
-                value = await call(service)
-            except Exception as error:  # the answer is what was raised
-                failure = error
-            if not process.dead:
-                answer(value, failure)
-
-        loop.call_soon_threadsafe(lambda: keep(loop.create_task(carry_out())))
-
-        def keep(task: asyncio.Task[None]) -> None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.service = None
-        backend = _Backend(self.records, self._schedule, self._on_commit)
-        async with (
-            Log.open(backend) as log,
-            Service(log, settings=SETTINGS, clock=_Clock(self._schedule, self._rng)) as it,
-        ):
-            self._loop, self.service = asyncio.get_running_loop(), it
-            await asyncio.Event().wait()
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
 
 
 class Network:
-    """Requests on their way. `losses` may change at any time; `cut_off(process)` says whom nothing reaches."""
+    """`losses` may change at any time. `on_answer(asker, request, sent at, answer)` hears of each answer when it is given, and
+    `on_taken` when it has come to whoever asked."""
 
     def __init__(self, schedule: Schedule, rng: random.Random, server: Server) -> None:
-        self._schedule = schedule
-        self._rng = rng
-        self._server = server
-        self._cut_off: dict[Process, float] = {}
+        self.schedule = schedule
+        self.rng = rng
+        self.server = server
         self.losses = Losses()
-        self.on_answer: Callable[[str, Any, Any], None] = lambda _what, _request, _answer: None
+        self.answered = 0
+        self.on_answer: Callable[[Process, Request, float, Answer], None] = _nobody
+        self.on_taken: Callable[[Process, Request, float, Answer], None] = _nobody
+        self._cuts: dict[tuple[Process | str, Way], float] = {}  # until when
 
-    def cut_off(self, process: Process, seconds: float) -> None:
-        self._cut_off[process] = self._schedule.now + seconds
+    def cut_off(self, who: Process | str, seconds: float, way: Way = Way.BOTH) -> None:
+        """Nothing gets through between this process, or this machine, and the server."""
+        self.schedule.trace.append(
+            (self.schedule.now, str(getattr(who, "name", who)), f"cut off {way.name} {seconds:.2f} s")
+        )
+        for one in way:
+            self._cuts[who, one] = max(self._cuts.get((who, one), 0.0), self.schedule.now + seconds)
 
-    def ask(self, what: str, request: Any, call: Call) -> Future[Any]:
+    def heal(self) -> None:
+        self.losses = Losses()
+        self._cuts.clear()
+
+    def ask(self, request: Request) -> Future[Answer]:
         """Send a request from the fiber that runs; the future gets its answer, or ServerUnreachable."""
         fiber = current_fiber()
         assert fiber is not None
-        asker = fiber.process
-        self._schedule.pause(f"ask {what}")
-        future: Future[Any] = Future()
+        self.schedule.pause(f"ask {request.verb}")
+        exchange = _Exchange(self, fiber.process, request)
+        exchange.send()
+        return exchange.future
 
-        def take(value: Any, error: BaseException | None) -> None:
-            if not (future.done() or asker.dead):
-                self._schedule.trace.append(
-                    (self._schedule.now, asker.name, f"answer to {what}: {_told(value, error)}")
-                )
-                future.set_exception(error) if error is not None else future.set_result(value)
+    def connect(self, request: Request) -> Connection:
+        """Ask for an answer that is read as it comes."""
+        fiber = current_fiber()
+        assert fiber is not None
+        self.schedule.pause(f"open {request.verb}")
+        connection = Connection(self, fiber.process, request)
+        connection.send()
+        return connection
 
-        def answered(value: Any, error: BaseException | None) -> None:
-            if error is None:
-                self.on_answer(what, request, value)
-            if not (self._lost(asker) or self._rng.random() < self.losses.answer):
-                self._schedule.at(self._schedule.now + self._way(), lambda: take(value, error))
+    def way(self) -> float:
+        """How long a message takes."""
+        if self.rng.random() < self.losses.late:
+            return self.rng.uniform(0.0, self.losses.latest)
+        return self.rng.uniform(0.001, 0.02)
 
-        def arrives() -> None:
-            if not self._lost(asker):
-                self._server.handle(call, answered)
+    def lost(self, process: Process, way: Way) -> bool:
+        now = self.schedule.now
+        return any(self._cuts.get((who, way), 0.0) > now for who in (process, process.host))
 
-        copies = 0 if self._rng.random() < self.losses.request else 1 + (self._rng.random() < self.losses.doubled)
-        for _ in range(copies):
-            self._schedule.at(self._schedule.now + self._way(), arrives)
-        gives_up = ServerUnreachable(f"no answer to {what}", hint="this is simulated")
-        self._schedule.at(self._schedule.now + GIVE_UP_SECONDS, lambda: take(None, gives_up))
-        return future
-
-    def _way(self) -> float:
-        if self._rng.random() < self.losses.late:
-            return self._rng.uniform(0.0, self.losses.latest)
-        return self._rng.uniform(0.001, 0.02)
-
-    def _lost(self, process: Process) -> bool:
-        return self._cut_off.get(process, 0.0) > self._schedule.now
+    def note(self, process: Process, told: str) -> None:
+        self.schedule.trace.append((self.schedule.now, process.name, told))
 
 
-class Api:
-    """What a runner asks of its server, over the network. The part of `ServerApi` that a runner uses."""
+class _Exchange:
+    """One request and its answer, which may both come several times or never."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, asker: Process, request: Request) -> None:
         self._network = network
+        self._asker = asker
+        self._request = request
+        self._sent_at = network.schedule.now
+        self.future: Future[Answer] = Future()
 
-    async def history(self, run: str) -> AsyncIterator[Recorded]:
-        async def all_of_it(service: Service) -> list[Recorded]:
-            return [recorded async for recorded in service.history(run)]
+    def send(self) -> None:
+        network, schedule = self._network, self._network.schedule
+        lost = network.rng.random() < network.losses.request
+        for _ in range(0 if lost else 1 + (network.rng.random() < network.losses.doubled)):
+            schedule.at(schedule.now + network.way(), self._arrive)
+        # The other half of what is lost is noticed early, as a connection that was reset.
+        patience = GIVE_UP_SECONDS * (network.rng.random() if lost and network.rng.random() < 0.5 else 1.0)
+        schedule.at(schedule.now + patience, lambda: self._take(None))
 
-        for recorded in await asyncio.wrap_future(self._network.ask("history", run, all_of_it)):
-            yield recorded
+    def _arrive(self) -> None:
+        if self._network.lost(self._asker, Way.UP):
+            return
+        if not self._network.server.handle(self._request, _Copy(self)):
+            schedule = self._network.schedule
+            schedule.at(schedule.now + self._network.way(), lambda: self._take(None))  # nobody listens there
 
-    async def start(self, run: str, request: StartRequest) -> Started:
-        answer: Started = await self._ask("start", request, lambda service: service.start(run, request))
-        return answer
+    def answer(self, answer: Answer) -> None:
+        network, schedule = self._network, self._network.schedule
+        network.on_answer(self._asker, self._request, self._sent_at, answer)
+        if not (network.lost(self._asker, Way.DOWN) or network.rng.random() < network.losses.answer):
+            schedule.at(schedule.now + network.way(), lambda: self._take(answer))
 
-    async def heartbeat(self, run: str, request: HeartbeatRequest) -> Beat:
-        answer: Beat = await self._ask("heartbeat", request, lambda service: service.heartbeat(run, request))
-        return answer
-
-    async def report(self, run: str, request: ReportRequest) -> Reported:
-        answer: Reported = await self._ask("report", request, lambda service: service.report(run, request))
-        return answer
-
-    async def _ask(self, what: str, request: Any, call: Call) -> Any:
-        return await asyncio.wrap_future(self._network.ask(what, request, call))
-
-
-class _Backend(MemoryBackend):
-    """The log: a commit may be the server's last act, with or without having happened."""
-
-    def __init__(
-        self, records: MemoryRecords, schedule: Schedule, on_commit: Callable[[Sequence[Recorded]], None]
-    ) -> None:
-        super().__init__(records)
-        self._events = records.events
-        self._schedule = schedule
-        self._on_commit = on_commit
-
-    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
-        self._schedule.pause("commit")
-        before = len(self._events)
-        outcomes = await super().commit(batch)
-        self._on_commit(self._events[before:])
-        self._schedule.pause(f"committed {', '.join(event.type for event in self._events[before:])}")
-        return outcomes
+    def _take(self, answer: Answer | None) -> None:
+        network, asker = self._network, self._asker
+        if self.future.done() or asker.dead:
+            return
+        network.note(asker, f"answer to {self._request.verb}: {answer.status if answer is not None else 'none'}")
+        if answer is None:
+            self.future.set_exception(_unreachable(self._request))
+            return
+        network.answered += 1
+        network.on_taken(asker, self._request, self._sent_at, answer)
+        self.future.set_result(answer)
 
 
-class _Clock:
-    def __init__(self, schedule: Schedule, rng: random.Random) -> None:
-        self._schedule = schedule
-        self._rng = rng
+class _Copy:
+    """One arrival of a request at the server, which answers it whole."""
 
-    def now(self) -> Micros:
-        return Micros(round((WALL_START + self._schedule.now) * 1e6))
+    def __init__(self, exchange: _Exchange) -> None:
+        self._exchange = exchange
+        self._status = 0
+        self._body = b""
 
-    def monotonic(self) -> float:
-        return self._schedule.now
+    def status(self, status: int) -> None:
+        self._status = status
 
-    async def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+    def chunk(self, chunk: bytes) -> None:
+        self._body += chunk
 
-    def new_id(self) -> str:
-        return f"{self._rng.getrandbits(128):032x}"
+    def complete(self) -> None:
+        self._exchange.answer(Answer(self._status, self._body))
+
+    def on_gone(self, tell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        """A server that reads no more of a short request does not see that its caller has gone."""
 
 
-def _told(value: Any, error: BaseException | None) -> str:
-    return type(error).__name__ if error is not None else type(value).__name__
+class Connection:
+    """A request whose answer comes in chunks. It may break at any of them, and then brings nothing more, in silence or by a reset."""
+
+    def __init__(self, network: Network, reader: Process, request: Request) -> None:
+        self._network = network
+        self._reader = reader
+        self._request = request
+        self._inbox: deque[int | bytes | ServerUnreachable | None] = deque()  # a status, chunks, then None: the end
+        self._waiter: Future[None] | None = None
+        self._newest = 0.0  # when the newest chunk arrives: none overtakes another
+        self._broken = False
+        self._closed = False
+        self._gone: tuple[asyncio.Event, asyncio.AbstractEventLoop, Process] | None = None
+
+    # --- the reader's end -----------------------------------------------------------------------------------------------------------
+
+    def send(self) -> None:
+        network = self._network
+        lost = network.lost(self._reader, Way.UP) or network.rng.random() < network.losses.request
+        if not lost:
+            network.schedule.at(network.schedule.now + network.way(), self._arrive)
+
+    async def next(self) -> int | bytes | None:
+        """What comes next; None at the end. Raises ServerUnreachable when the connection broke, or was silent for too long."""
+        if not self._inbox:
+            self._waiter = Future()
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await asyncio.wrap_future(self._waiter)
+            except TimeoutError:
+                raise _unreachable(self._request) from None
+        item = self._inbox.popleft()
+        if isinstance(item, ServerUnreachable):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """The reader goes away; after a while the server sees it, unless they are cut off."""
+        self._closed = True
+        network = self._network
+        if not (network.lost(self._reader, Way.UP) or self._reader.dead):
+            network.schedule.at(network.schedule.now + network.way(), self._tell_gone)
+
+    # --- the server's end -----------------------------------------------------------------------------------------------------------
+
+    def status(self, status: int) -> None:
+        self._carry(status)
+
+    def chunk(self, chunk: bytes) -> None:
+        self._carry(chunk)
+
+    def complete(self) -> None:
+        self._carry(None)
+
+    def on_gone(self, tell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+        self._gone = tell, loop, self._network.server.process
+
+    def _arrive(self) -> None:
+        if self._network.lost(self._reader, Way.UP):
+            return
+        if not self._network.server.handle(self._request, self):
+            self._put(_unreachable(self._request))
+            return
+        self._network.server.on_death(lambda: self._carry(_unreachable(self._request)))
+
+    def _carry(self, item: int | bytes | ServerUnreachable | None) -> None:
+        network, schedule = self._network, self._network.schedule
+        if self._broken or self._closed:
+            return
+        if network.rng.random() < network.losses.broken and not isinstance(item, ServerUnreachable):
+            self._carry(_unreachable(self._request))
+            self._tell_gone()
+            return
+        self._broken = isinstance(item, ServerUnreachable)
+        if network.lost(self._reader, Way.DOWN):
+            self._broken = True  # it hangs, half open, until its reader has waited for too long
+            return
+        self._newest = max(self._newest, schedule.now + network.way())
+        schedule.at(self._newest, lambda: self._put(item))
+
+    def _put(self, item: int | bytes | ServerUnreachable | None) -> None:
+        if self._closed or self._reader.dead:
+            self._tell_gone()
+            return
+        self._inbox.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _tell_gone(self) -> None:
+        if self._gone is not None:
+            tell, loop, process = self._gone
+            if not process.dead:
+                loop.call_soon_threadsafe(tell.set)
+
+
+def _nobody(_asker: Process, _request: Request, _sent_at: float, _answer: Answer) -> None:
+    """Nobody wants to know."""
+
+
+def _unreachable(request: Request) -> ServerUnreachable:
+    return ServerUnreachable(f"no answer to {request.verb}", hint="this is simulated")

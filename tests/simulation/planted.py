@@ -1,4 +1,5 @@
-"""Planted bugs: each a small change of the real code that breaks one rule, as somebody might once write it.
+"""Planted bugs within a runner, and between it and its server: each a small change of the real code that breaks one rule, as somebody
+might once write it.
 
 A plant names what it replaces, and fails if that is not there any more.
 """
@@ -34,7 +35,7 @@ from tests.simulation.disk import DiskView, Stored
 
 def no_fence_check(patch: pytest.MonkeyPatch) -> None:
     """The runner does not look for a fence after it wrote."""
-    _replace(patch, JournalWriter, "_check_fence", _nothing)
+    put_in_place(patch, JournalWriter, "_check_fence", nothing)
 
 
 def no_adopted_cut(patch: pytest.MonkeyPatch) -> None:
@@ -43,7 +44,7 @@ def no_adopted_cut(patch: pytest.MonkeyPatch) -> None:
     def whole(journals: Sequence[Journal]) -> list[ev.Cut]:
         return [recall._whole(journal) for journal in journals]  # pyright: ignore[reportPrivateUsage]  # the bug is a change inside
 
-    _replace(patch, recall, "_cuts", whole)
+    put_in_place(patch, recall, "_cuts", whole)
 
 
 def reused_blob_name(patch: pytest.MonkeyPatch) -> None:
@@ -61,8 +62,8 @@ def reused_blob_name(patch: pytest.MonkeyPatch) -> None:
         view.disk.objects[path] = Stored(bytearray(data), len(data))
         return view.step(f"was put {path}")
 
-    _replace(patch, JournalPlace, "blob", blob)
-    _replace(patch, DiskView, "create_if_absent", put)
+    put_in_place(patch, JournalPlace, "blob", blob)
+    put_in_place(patch, DiskView, "create_if_absent", put)
 
 
 def reused_blob_name_on_a_careful_storage(patch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def reused_blob_name_on_a_careful_storage(patch: pytest.MonkeyPatch) -> None:
     def blob(place: JournalPlace, key: TaskKey, attempt: int, nonce: str) -> str:
         return f"runs/{place.run}/blobs/{key.replace('/', '=')}-{attempt}"
 
-    _replace(patch, JournalPlace, "blob", blob)
+    put_in_place(patch, JournalPlace, "blob", blob)
 
 
 def launch_before_catch_up(patch: pytest.MonkeyPatch) -> None:
@@ -82,7 +83,7 @@ def launch_before_catch_up(patch: pytest.MonkeyPatch) -> None:
         init(launcher, *args)
         launcher.open_gate()
 
-    _replace(patch, Launcher, "__init__", opened)
+    put_in_place(patch, Launcher, "__init__", opened)
 
 
 def version_as_precondition(patch: pytest.MonkeyPatch) -> None:
@@ -106,8 +107,8 @@ def version_as_precondition(patch: pytest.MonkeyPatch) -> None:
             seen[done.state.head.epoch] = done.state.version
         return done
 
-    _replace(patch, RunCommands, "report", strict)
-    _replace(patch, RunCommands, "carry_out", started)
+    put_in_place(patch, RunCommands, "report", strict)
+    put_in_place(patch, RunCommands, "carry_out", started)
 
 
 def counts_before_it_writes(patch: pytest.MonkeyPatch) -> None:
@@ -118,8 +119,8 @@ def counts_before_it_writes(patch: pytest.MonkeyPatch) -> None:
         count(writer, records)
         write(writer, records)
 
-    _replace(patch, JournalWriter, "_write", counted_first)
-    _replace(patch, JournalWriter, "_count", _nothing)
+    put_in_place(patch, JournalWriter, "_write", counted_first)
+    put_in_place(patch, JournalWriter, "_count", nothing)
 
 
 def forgets_what_completed(patch: pytest.MonkeyPatch) -> None:
@@ -131,7 +132,7 @@ def forgets_what_completed(patch: pytest.MonkeyPatch) -> None:
         real(launcher, call, needs)
 
     real = Launcher._add  # pyright: ignore[reportPrivateUsage]  # as above
-    _replace(patch, Launcher, "_add", add)
+    put_in_place(patch, Launcher, "_add", add)
 
 
 def draws_facts_anew(patch: pytest.MonkeyPatch) -> None:
@@ -142,7 +143,7 @@ def draws_facts_anew(patch: pytest.MonkeyPatch) -> None:
         return make()
 
     real = FlowSession.fact
-    _replace(patch, FlowSession, "fact", fact)
+    put_in_place(patch, FlowSession, "fact", fact)
 
 
 def answers_before_it_appends(patch: pytest.MonkeyPatch) -> None:
@@ -156,7 +157,7 @@ def answers_before_it_appends(patch: pytest.MonkeyPatch) -> None:
         under_way.add(task)
         return Done(state, Position(0))
 
-    _replace(patch, RunCommands, "report", hasty)
+    put_in_place(patch, RunCommands, "report", hasty)
 
 
 def late_outcomes_win(patch: pytest.MonkeyPatch) -> None:
@@ -173,22 +174,23 @@ def late_outcomes_win(patch: pytest.MonkeyPatch) -> None:
     for status in RunStatus:
         if status.terminal:
             patch.setitem(transitions, (status, ev.RunSucceeded), RunStatus.SUCCEEDED)
-    _replace(patch, decide, "_late", late)
+    put_in_place(patch, decide, "_late", late)
 
 
 def sweeps_never(patch: pytest.MonkeyPatch) -> None:
     """Leases do not end by themselves."""
-    _replace(patch, Leases, "ended", _none)
+    put_in_place(patch, Leases, "ended", _none)
 
 
-def _replace(patch: pytest.MonkeyPatch, where: Any, name: str, by: Callable[..., Any]) -> None:
+def put_in_place(patch: pytest.MonkeyPatch, where: Any, name: str, by: Callable[..., Any]) -> None:
+    """Replace what is there by the bug."""
     assert callable(getattr(where, name)), (
         f"{where.__name__} has no {name} any more: plant the bug where its rule is now"
     )
     patch.setattr(where, name, by)
 
 
-def _nothing(*_: object) -> None:
+def nothing(*_: object) -> None:
     """In place of what the bug leaves out."""
 
 

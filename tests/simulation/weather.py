@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from tests.simulation.network import LEASE_SECONDS, Losses
+from tests.simulation.hosts import NAMES
+from tests.simulation.network import Losses, Way
+from tests.simulation.server import LEASE_SECONDS
 
 LONGEST_LIFE: Final = 400  # steps of a runner: where a fault may strike
 
@@ -34,38 +36,95 @@ class Fate:
 
 
 @dataclass(frozen=True)
-class Weather:
-    """`fates[i]` are those of the run's i-th runner; later ones meet none."""
+class Cut:
+    """A machine, by its name, is cut off from the server from that moment on for so long."""
 
-    flow: int = 0
+    host: str
+    at: float
+    seconds: float
+    way: Way
+
+
+@dataclass(frozen=True)
+class Weather:
+    """`fates[i]` are those of the i-th runner that is launched, `server[i]` and `agents[i]` those of the server's i-th life and of the
+    i-th agent's first; later ones meet none, and nobody does after `heals_at`."""
+
+    flows: tuple[int, ...] = (0,)  # of the runs that are asked for
+    agents: tuple[tuple[Fate, ...], ...] = ((),)
+    fates: tuple[tuple[Fate, ...], ...] = ()
+    server: tuple[tuple[Fate, ...], ...] = ()
+    heals_at: float = 60.0  # seconds
     shares_memory: bool = True
     switching: float = 0.2
-    fates: tuple[tuple[Fate, ...], ...] = ()
-    server: tuple[Fate, ...] = ()  # of its first life
     losses: Losses = NO_LOSSES
+    cuts: tuple[Cut, ...] = ()
     failing_flushes: float = 0.0
     losing_workers: float = 0.0
+    unknown_commits: float = 0.0
     proofs: float = 1.0  # how likely a death is seen by the agent; otherwise the lease decides
+    lost_sight: float = 0.0  # how likely a runner is lost from sight while it lives
+    power_fails_at: float | None = None  # seconds
     cancel_after: float | None = None  # seconds
+    every_seconds: int | None = None  # of a schedule
+    watchers: int = 0
+    deaths_of_watchers: tuple[float, ...] = ()  # seconds, of one after the other
     skews: tuple[float, ...] = ()  # of the runners' clocks, seconds
 
     @classmethod
     def of(cls, rng: random.Random) -> Weather:
         """Every kind of weather, mostly with a few faults at once."""
         rough = rng.random() < 0.4
+        hosts = NAMES[: rng.choice((1, 2, 2))]
+        heals_at = rng.uniform(10.0, 30.0)
         return cls(
-            flow=rng.randrange(2),
+            flows=rng.choice(((0,), (1,), (0, 2), (1, 2), (2, 2, 2))),
+            agents=tuple(_fates_of_agent(rng) for _ in hosts),
+            fates=tuple(_fates(rng, most=2 if index < 2 else 1) for index in range(3)),
+            server=_fates_of_server(rng),
+            heals_at=heals_at,
             shares_memory=rng.random() < 0.6,
             switching=rng.choice((0.02, 0.2, 0.6)),
-            fates=tuple(_fates(rng, most=2 if index < 2 else 1) for index in range(3)),
-            server=_server(rng),
-            losses=Losses(request=0.1 * rough, answer=0.1 * rough, doubled=rng.choice((0.0, 0.2)), late=0.05 * rough),
+            losses=Losses(
+                request=0.1 * rough,
+                answer=0.1 * rough,
+                doubled=rng.choice((0.0, 0.2)),
+                late=0.05 * rough,
+                broken=rng.choice((0.0, 0.1)),
+            ),
+            cuts=_cuts(rng, hosts),
             failing_flushes=rng.choice((0.0, 0.0, 0.03)),
             losing_workers=rng.choice((0.0, 0.1)),
+            unknown_commits=rng.choice((0.0, 0.0, 0.1)),
             proofs=rng.choice((0.0, 0.5, 1.0)),
+            lost_sight=rng.choice((0.0, 0.0, 0.2)),
+            power_fails_at=rng.uniform(1.0, heals_at) if rng.random() < 0.1 else None,
             cancel_after=rng.uniform(0.5, 12.0) if rng.random() < 0.15 else None,
+            every_seconds=rng.randint(6, 12) if rng.random() < 0.3 else None,
+            watchers=rng.choice((0, 1, 2)),
+            deaths_of_watchers=tuple(rng.uniform(1.0, heals_at) for _ in range(rng.choice((0, 0, 1, 2)))),
             skews=tuple(rng.uniform(-0.5, 0.5) for _ in range(10)),
         )
+
+
+def _cuts(rng: random.Random, hosts: tuple[str, ...]) -> tuple[Cut, ...]:
+    cuts: list[Cut] = []
+    for host in (*hosts, "watchers", "client"):
+        if rng.random() < 0.15:
+            way = rng.choice((Way.UP, Way.DOWN, Way.BOTH))
+            cuts.append(Cut(host, rng.uniform(0.5, 12.0), LEASE_SECONDS * rng.uniform(0.2, 3.0), way))
+    return tuple(cuts)
+
+
+def _fates_of_agent(rng: random.Random) -> tuple[Fate, ...]:
+    if rng.random() < 0.6:
+        return ()
+    fault = rng.choice((Fault.KILL, Fault.KILL, Fault.STOP))
+    seconds = LEASE_SECONDS * rng.uniform(0.5, 3.0)
+    if rng.random() < 0.5:  # where it takes a runner into its hands, or out of them
+        where = rng.choice(("ask claim", "launch", "recorded", "launched", "ask died", "forget", "look for"))
+        return (Fate(rng.randint(1, 2), fault, seconds, where),)
+    return (Fate(round(math.exp(rng.uniform(0.0, math.log(80)))), fault, seconds),)
 
 
 def _fates(rng: random.Random, most: int) -> tuple[Fate, ...]:
@@ -84,54 +143,123 @@ def _fate(rng: random.Random) -> Fate:
     return Fate(step, fault, seconds)
 
 
-def _server(rng: random.Random) -> tuple[Fate, ...]:
-    if rng.random() < 0.7:
-        return ()
-    return (Fate(rng.randint(10, 60), rng.choice((Fault.KILL, Fault.STOP)), rng.uniform(0.5, 2 * LEASE_SECONDS)),)
+def _fates_of_server(rng: random.Random) -> tuple[tuple[Fate, ...], ...]:
+    lives = rng.choice((0, 0, 1, 1, 2))
+    return tuple((_fate_of_server(rng),) for _ in range(lives))
+
+
+def _fate_of_server(rng: random.Random) -> Fate:
+    fault = rng.choice((Fault.KILL, Fault.KILL, Fault.STOP))
+    return Fate(round(math.exp(rng.uniform(1.0, math.log(200)))), fault, rng.uniform(0.5, 2 * LEASE_SECONDS))
 
 
 def stopped_in_an_append(rng: random.Random) -> Weather:
-    """The first runner is stopped while it writes, and goes on when the second has taken over; that one is killed later."""
+    """The first runner is stopped while it writes, unseen by its agent, and goes on when the second has taken over; that one is killed."""
     where = rng.choice(("append", "half written"))
     stop = Fate(rng.randint(1, LAST_APPEND), Fault.STOP, LEASE_SECONDS * rng.uniform(1.2, 2.0), where)
     kill = Fate(rng.randint(60, 250), Fault.KILL)
     return Weather(
-        flow=rng.randrange(2),
+        flows=(rng.randrange(2),),
         shares_memory=rng.random() < 0.5,
         switching=rng.choice((0.2, 0.6)),
         fates=((stop,), (kill,)),
+        lost_sight=1.0,
     )
 
 
 def stopped_and_killed(rng: random.Random) -> Weather:
-    """The first runner is stopped anywhere, and the second is killed."""
+    """The first runner is stopped anywhere, unseen by its agent, which would kill it, and the second is killed."""
     stop = Fate(rng.randint(10, 150), Fault.STOP, LEASE_SECONDS * rng.uniform(1.8, 2.6))
     kill = Fate(rng.randint(60, 250), Fault.KILL)
     return Weather(
-        flow=rng.randrange(2),
+        flows=(rng.randrange(2),),
         shares_memory=rng.random() < 0.5,
         switching=rng.choice((0.2, 0.6)),
         fates=((stop,), (kill,)),
+        lost_sight=1.0,
     )
 
 
 def cancelled(rng: random.Random) -> Weather:
     """Nothing goes wrong, and somebody cancels."""
-    return Weather(flow=rng.randrange(2), cancel_after=rng.uniform(0.5, 6.0))
+    return Weather(flows=(rng.randrange(2),), cancel_after=rng.uniform(0.5, 6.0))
 
 
 def dying_server(rng: random.Random) -> Weather:
     """The server is killed in the middle of its work, and comes back."""
-    return Weather(flow=rng.randrange(2), server=(Fate(rng.randint(10, 60), Fault.KILL, 1.0),))
+    return Weather(flows=(rng.randrange(2),), server=((Fate(rng.randint(10, 60), Fault.KILL, 1.0),),))
 
 
 def stopped_at_its_end(rng: random.Random) -> Weather:
     """Two runners are stopped early, and the third in one of its last reports, so that the run's outcome comes late."""
-    reports = (1, 1, rng.randint(20, 30))
+    reports = (1, 1, rng.randint(2, 6))
     fates = tuple((Fate(report, Fault.STOP, LEASE_SECONDS * 3, "ask report"),) for report in reports)
-    return Weather(flow=rng.randrange(2), fates=fates, proofs=0.0)
+    return Weather(flows=(2,), fates=fates, proofs=0.0, lost_sight=1.0)
 
 
 def killed_unseen(rng: random.Random) -> Weather:
     """The first runner dies, and nobody sees it: its lease decides."""
-    return Weather(flow=rng.randrange(2), fates=((Fate(rng.randint(20, 100), Fault.KILL),),), proofs=0.0)
+    return Weather(flows=(rng.randrange(2),), fates=((Fate(rng.randint(20, 100), Fault.KILL),),), proofs=0.0)
+
+
+# --- weather for what happens between the processes ---------------------------------------------------------------------------------
+
+
+def broken_streams(rng: random.Random) -> Weather:
+    """Watchers lose their connections, and now and then their lives."""
+    losses = Losses(broken=0.3)
+    return Weather(flows=(rng.randrange(2),), losses=losses, watchers=3, deaths_of_watchers=(2.0, 3.0))
+
+
+def unsure_log(rng: random.Random) -> Weather:
+    """Commits end without word, and requests come twice."""
+    return Weather(flows=(rng.randrange(2),), losses=Losses(doubled=0.3), unknown_commits=0.3)
+
+
+def killed_unseen_and_restarted(rng: random.Random) -> Weather:
+    """The first runner dies, nobody sees it, and the server is killed soon after."""
+    runner, server = Fate(rng.randint(20, 100), Fault.KILL), Fate(rng.randint(60, 90), Fault.KILL)
+    return Weather(flows=(rng.randrange(2),), fates=((runner,),), server=((server,),), proofs=0.0)
+
+
+def dying_agent(rng: random.Random) -> Weather:
+    """The agent is killed when it has claimed, and has launched nothing."""
+    return Weather(flows=(rng.randrange(2),), agents=((Fate(1, Fault.KILL, where="launch"),),))
+
+
+def cancelled_while_stopped(rng: random.Random) -> Weather:
+    """The runner is stopped for long, and somebody cancels."""
+    stop = Fate(rng.randint(60, 100), Fault.STOP, 20 * LEASE_SECONDS)
+    return Weather(flows=(0,), fates=((stop,),), cancel_after=rng.uniform(2.0, 3.0), heals_at=100.0)
+
+
+def killed_again_and_again(rng: random.Random) -> Weather:
+    """One runner after the other is killed."""
+    return Weather(flows=(rng.randrange(2),), fates=tuple((Fate(rng.randint(10, 60), Fault.KILL),) for _ in range(6)))
+
+
+def cut_off_for_long(rng: random.Random) -> Weather:
+    """The first runner hears nothing of its server for three leases."""
+    cut = Fate(rng.randint(30, 80), Fault.CUT_OFF, 3 * LEASE_SECONDS)
+    return Weather(flows=(rng.randrange(2),), fates=((cut,),))
+
+
+def missed_times(rng: random.Random) -> Weather:
+    """A schedule is due while the server is away or stopped."""
+    fates = tuple((Fate(rng.randint(20, 60), Fault.STOP, rng.uniform(8.0, 12.0)),) for _ in range(2))
+    return Weather(flows=(2,), server=fates, every_seconds=rng.randint(3, 6), heals_at=30.0)
+
+
+def lost_from_sight(rng: random.Random) -> Weather:
+    """Agents lose their runners from sight while these live."""
+    return Weather(flows=(rng.randrange(2),), lost_sight=1.0)
+
+
+def silent_server(rng: random.Random) -> Weather:
+    """The server is stopped for longer than a client tries one request."""
+    return Weather(flows=(rng.randrange(2),), server=((Fate(rng.randint(5, 30), Fault.STOP, 10 * LEASE_SECONDS),),))
+
+
+def many_runs(_: random.Random) -> Weather:
+    """More runs than there are slots, one after the other."""
+    return Weather(flows=(2, 2, 2, 2, 2))
