@@ -24,8 +24,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Final, TypeVar
 
 import pytest
+from anyio import to_thread
 
-from playhead.agent import custody
 from playhead.service import read_models
 from tests.simulation.fibers import Fiber, Schedule, current_fiber
 
@@ -45,12 +45,15 @@ def interposed(schedule: Schedule, rng: random.Random) -> Generator[pytest.Monke
             time: _time(schedule),
             random: _random(rng),
             secrets: _secrets(rng),
+            to_thread: SimpleNamespace(run_sync=_run_sync),
         }
         for name, module in sorted(sys.modules.items()):
             if name.startswith(SIMULATED):
                 for real, simulated in library.items():
-                    if getattr(module, real.__name__, None) is real:
-                        patch.setattr(module, real.__name__, simulated)
+                    attribute = real.__name__.rpartition(".")[2]
+                    if getattr(module, attribute, None) is real:
+                        patch.setattr(module, attribute, simulated)
+        patch.setattr(threading.Thread, "start", _only_fibers(threading.Thread.start))
         _patch_asyncio(patch, schedule)
         patch.setattr(read_models, "OneThread", _Inline)
         loggers = [logging.getLogger("asyncio"), logging.getLogger("playhead")]
@@ -68,6 +71,15 @@ def interposed(schedule: Schedule, rng: random.Random) -> Generator[pytest.Monke
 
 def _overhear(_: object) -> None:
     """Say nothing."""
+
+
+def _only_fibers(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    def begin(thread: threading.Thread) -> None:
+        known = current_fiber() is None or isinstance(thread, Fiber)
+        assert known, f"{thread.name} is started by a simulated process, and has no turn: its module must be interposed"
+        start(thread)
+
+    return begin
 
 
 # --- threading ------------------------------------------------------------------------------------------------------------------
@@ -259,10 +271,6 @@ def _patch_asyncio(patch: pytest.MonkeyPatch, schedule: Schedule) -> None:
         schedule.spawn(fiber.process, "to-thread", lambda: _settle(done, lambda: context.run(fn, *args, **kwargs)))
         return await asyncio.wrap_future(done)
 
-    async def run_sync(fn: Callable[[], Any]) -> Any:
-        return await to_thread(fn)
-
-    patch.setattr(custody, "to_thread", SimpleNamespace(run_sync=run_sync))
     patch.setattr(asyncio.tasks, "Task", _numbered_task())
     patch.setattr(asyncio.BaseEventLoop, "time", virtual_time)
     patch.setattr(future_class, "result", result)
@@ -324,6 +332,11 @@ def _patch_wake_ups(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(loops, "_write_to_self", wake)
     patch.setattr(loops, "_read_from_self", woken)
+
+
+async def _run_sync(fn: Callable[[], T]) -> T:
+    """anyio's way into a thread is asyncio's here."""
+    return await asyncio.to_thread(fn)
 
 
 def _settle(done: concurrent.futures.Future[Any], call: Callable[[], Any]) -> None:

@@ -77,7 +77,7 @@ PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
     (between.acknowledges_before_it_syncs, wt.unsure_log, ck.LINEAR),
     (between.folds_by_the_clock, wt.killed_unseen_and_restarted, ck.REPLAY),
     (between.sweeps_only_at_start, wt.killed_unseen, ck.OFFERED),
-    (between.waits_for_claims_for_ever, wt.dying_agent, ck.TAKEN_BACK),
+    (between.waits_for_claims_for_ever, wt.silent_agent, ck.TAKEN_BACK),
     (between.waits_for_the_cancelled_for_ever, wt.cancelled_while_stopped, ck.CANCELLED),
     (between.losses_without_end, wt.killed_again_and_again, ck.BOUNDED),
     (between.starts_beyond_its_lease, wt.cut_off_for_long, ck.LEASED),

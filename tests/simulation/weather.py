@@ -222,9 +222,9 @@ def killed_unseen_and_restarted(rng: random.Random) -> Weather:
     return Weather(flows=(rng.randrange(2),), fates=((runner,),), server=((server,),), proofs=0.0)
 
 
-def dying_agent(rng: random.Random) -> Weather:
-    """The agent is killed when it has claimed, and has launched nothing."""
-    return Weather(flows=(rng.randrange(2),), agents=((Fate(1, Fault.KILL, where="launch"),),))
+def silent_agent(_: random.Random) -> Weather:
+    """An agent is stopped for long when it has claimed, and has launched nothing."""
+    return Weather(flows=(0,), agents=((Fate(1, Fault.STOP, 10 * LEASE_SECONDS, "launch"),),))
 
 
 def cancelled_while_stopped(rng: random.Random) -> Weather:
