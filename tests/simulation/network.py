@@ -17,7 +17,7 @@ from typing import Final
 
 from playhead.errors import ServerUnreachable
 from tests.simulation.fibers import Process, Schedule, current_fiber
-from tests.simulation.server import LEASE_SECONDS, Request, Server
+from tests.simulation.server import LEASE_SECONDS, Head, Request, Server
 
 GIVE_UP_SECONDS: Final = 6.0  # after which a request without an answer counts as lost
 SILENCE_SECONDS: Final = 8.0  # of a stream, after which its reader gives it up
@@ -45,8 +45,12 @@ class Losses:
 
 @dataclass(frozen=True)
 class Answer:
-    status: int
+    head: Head
     body: bytes
+
+    @property
+    def status(self) -> int:
+        return self.head.status
 
 
 class Network:
@@ -157,17 +161,18 @@ class _Copy:
 
     def __init__(self, exchange: _Exchange) -> None:
         self._exchange = exchange
-        self._status = 0
+        self._head: Head | None = None
         self._body = b""
 
-    def status(self, status: int) -> None:
-        self._status = status
+    def head(self, head: Head) -> None:
+        self._head = head
 
     def chunk(self, chunk: bytes) -> None:
         self._body += chunk
 
     def complete(self) -> None:
-        self._exchange.answer(Answer(self._status, self._body))
+        assert self._head is not None, "an answer has a beginning"
+        self._exchange.answer(Answer(self._head, self._body))
 
     def on_gone(self, tell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
         """A server that reads no more of a short request does not see that its caller has gone."""
@@ -180,7 +185,7 @@ class Connection:
         self._network = network
         self._reader = reader
         self._request = request
-        self._inbox: deque[int | bytes | ServerUnreachable | None] = deque()  # a status, chunks, then None: the end
+        self._inbox: deque[Head | bytes | ServerUnreachable | None] = deque()  # a head, chunks, then None: the end
         self._waiter: Future[None] | None = None
         self._newest = 0.0  # when the newest chunk arrives: none overtakes another
         self._broken = False
@@ -195,7 +200,7 @@ class Connection:
         if not lost:
             network.schedule.at(network.schedule.now + network.way(), self._arrive)
 
-    async def next(self) -> int | bytes | None:
+    async def next(self) -> Head | bytes | None:
         """What comes next; None at the end. Raises ServerUnreachable when the connection broke, or was silent for too long."""
         if not self._inbox:
             self._waiter = Future()
@@ -218,8 +223,8 @@ class Connection:
 
     # --- the server's end -----------------------------------------------------------------------------------------------------------
 
-    def status(self, status: int) -> None:
-        self._carry(status)
+    def head(self, head: Head) -> None:
+        self._carry(head)
 
     def chunk(self, chunk: bytes) -> None:
         self._carry(chunk)
@@ -238,7 +243,7 @@ class Connection:
             return
         self._network.server.on_death(lambda: self._carry(_unreachable(self._request)))
 
-    def _carry(self, item: int | bytes | ServerUnreachable | None) -> None:
+    def _carry(self, item: Head | bytes | ServerUnreachable | None) -> None:
         network, schedule = self._network, self._network.schedule
         if self._broken or self._closed:
             return
@@ -253,7 +258,7 @@ class Connection:
         self._newest = max(self._newest, schedule.now + network.way())
         schedule.at(self._newest, lambda: self._put(item))
 
-    def _put(self, item: int | bytes | ServerUnreachable | None) -> None:
+    def _put(self, item: Head | bytes | ServerUnreachable | None) -> None:
         if self._closed or self._reader.dead:
             self._tell_gone()
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
@@ -52,10 +52,18 @@ class Request:
         return self.path.rpartition("/")[2] if self.path.count("/") > 2 else f"{self.method.lower()}{self.path}"
 
 
+@dataclass(frozen=True)
+class Head:
+    """How an answer begins."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
 class Caller(Protocol):
     """Where an answer goes. Nothing of it waits."""
 
-    def status(self, status: int) -> None: ...
+    def head(self, head: Head) -> None: ...
     def chunk(self, chunk: bytes) -> None: ...
     def complete(self) -> None: ...
     def on_gone(self, tell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
@@ -127,7 +135,8 @@ class Server:
         async def send(message: Message) -> None:
             process.check_alive()
             if message["type"] == "http.response.start":
-                caller.status(message["status"])
+                headers = {name.decode(): value.decode() for name, value in message["headers"]}
+                caller.head(Head(message["status"], headers))
                 return
             if message.get("body"):
                 caller.chunk(message["body"])

@@ -7,14 +7,16 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import cast
 
+import aiohttp
 import pytest
 
 from playhead.client import http
 from playhead.client.patience import Patience
 from playhead.client.transport import Query, Transport
 from tests.simulation.network import GIVE_UP_SECONDS, SILENCE_SECONDS, Connection, Network
-from tests.simulation.server import Request
+from tests.simulation.server import Head, Request
 
 GOOD = range(200, 300)  # statuses
 
@@ -32,17 +34,18 @@ def over(network: Network, patch: pytest.MonkeyPatch) -> None:
         async def _ask_once(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
             answer = await asyncio.wrap_future(network.ask(Request(method, path, tuple(query), body)))
             if answer.status not in GOOD:
-                raise self._refusal(answer.status, answer.body)
+                raise self._refusal(_as_response(answer.head), answer.body)
             return answer.body
 
         @asynccontextmanager
         async def stream(self, path: str, *, query: Query = ()) -> AsyncGenerator[AsyncIterator[bytes]]:
             connection = network.connect(Request("GET", path, tuple(query)))
             try:
-                status = await connection.next()
-                assert isinstance(status, int), "an answer begins with its status"
-                if status not in GOOD:
-                    raise self._refusal(status, b"".join([chunk async for chunk in _chunks(connection)]))
+                head = await connection.next()
+                assert isinstance(head, Head), "an answer has a beginning"
+                if head.status not in GOOD:
+                    body = b"".join([chunk async for chunk in _chunks(connection)])
+                    raise self._refusal(_as_response(head), body)
                 yield _chunks(connection)
             finally:
                 connection.close()
@@ -52,7 +55,12 @@ def over(network: Network, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(http, "Patience", patient)
 
 
+def _as_response(head: Head) -> aiohttp.ClientResponse:
+    """What a refusal is read from: status and headers."""
+    return cast("aiohttp.ClientResponse", head)
+
+
 async def _chunks(connection: Connection) -> AsyncIterator[bytes]:
     while (chunk := await connection.next()) is not None:
-        assert isinstance(chunk, bytes), "a status comes once"
+        assert isinstance(chunk, bytes), "an answer begins once"
         yield chunk
