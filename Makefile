@@ -13,6 +13,7 @@ help:
 	@echo "make test-real    the lane with real processes: agents, runners, servers over loopback"
 	@echo "make test-faults  the lane that kills them"
 	@echo "make simulate     many seeds of the deterministic simulation (SEEDS=$(SEEDS))"
+	@echo "make mutants      plant bugs in copies of the product, and see the tests find each of them"
 	@echo "make bench        what a step, a fan-out and a start cost here, beside the peers that are installed"
 	@echo "make bench-peers  Prefect, DBOS and Restate, each into an environment of its own in .bench-peers"
 
@@ -47,6 +48,9 @@ test-faults: $(READY)
 
 simulate: $(READY)
 	$(BIN)/pytest -m "simulation" tests/simulation --seeds $(SEEDS) --timeout 0
+
+mutants: $(READY)
+	@$(BIN)/python -m tests.mutants
 
 bench: $(READY)
 	@$(BIN)/python -m compileall -q engine adapters  # as an installed package is; PYTHONDONTWRITEBYTECODE would keep it from being so
