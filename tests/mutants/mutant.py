@@ -5,7 +5,7 @@ A file `patches/NAME.patch` begins with a head, `Key: value` a line, where a val
     Promise: S2                     of docs/guarantees.md; more than one, with commas between
     Bug: what is wrong, and what somebody would lose by it, in a sentence
     Test: tests/log/test_sqlite.py::test_name
-    Sees: what is in the test's error when it fails for this reason and for no other
+    Sees: what is in the test's error when it fails for this reason and for no other; ` | ` stands between two that are possible
     Options: --seeds 3              more for pytest; may be left out
     Hangs: 10                       the bug is that something never comes: red is the end of so many seconds; may be left out
 
@@ -46,7 +46,7 @@ class Mutant:
     promises: tuple[str, ...]
     bug: str
     test: str  # a pytest node id; of a test with parameters all of them
-    sees: str
+    sees: tuple[str, ...]  # one of these
     options: tuple[str, ...] = ()
     hangs_seconds: float | None = None
 
@@ -89,7 +89,7 @@ def read(path: Path) -> Mutant:
         promises=tuple(promise.strip() for promise in head["Promise"].split(",")),
         bug=head["Bug"],
         test=head["Test"],
-        sees=head["Sees"],
+        sees=tuple(head["Sees"].split(" | ")),
         options=tuple(shlex.split(head.get("Options", ""))),
         hangs_seconds=float(head["Hangs"]) if "Hangs" in head else None,
     )
