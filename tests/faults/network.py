@@ -59,8 +59,8 @@ class Link:
             self._ip(other, "neighbour", "del", address, "dev", DEVICE)
 
     def make(self) -> None:
-        for end in self.ends:
-            tool("ip", "netns", "add", end)
+        for name in self.ends:
+            tool("ip", "netns", "add", name)
         veth = ("name", DEVICE, "netns", self.ends[0], "type", "veth", "peer", "name", DEVICE, "netns", self.ends[1])
         tool("ip", "link", "add", *veth)
         for end, address in enumerate((SERVER, USER)):
@@ -75,9 +75,9 @@ class Link:
             self._ip(end, "link", "set", DEVICE, "up")
 
     def remove(self) -> None:
-        for end in self.ends:
+        for name in self.ends:
             with contextlib.suppress(AssertionError):
-                tool("ip", "netns", "del", end)
+                tool("ip", "netns", "del", name)
 
     def _ip(self, end: int, *what: str, must: bool = True) -> None:
         with contextlib.nullcontext() if must else contextlib.suppress(AssertionError):

@@ -16,6 +16,7 @@ from playhead.server.serve import DEAD_PEER_MILLIS
 from playhead.wire import HEARTBEAT_SECONDS, SILENCE_SECONDS
 from tests.faults.network import USER, FarMachine, connections, link
 from tests.faults.stories import FLOWS, ended_well, linear, steps_of, told_steps
+from tests.system.machine import ended
 
 pytestmark = pytest.mark.faults
 
@@ -36,10 +37,8 @@ def host(tmp_path: Path) -> Iterator[FarMachine]:
     with link() as cable:
         far = FarMachine(tmp_path, cable)
         far.env["PLAYHEAD_LEASE_SECONDS"] = str(LEASE_SECONDS)
-        try:
+        with ended(far):
             yield far
-        finally:
-            far.close()
 
 
 def test_a_cut_shorter_than_a_lease_costs_nothing(host: FarMachine) -> None:

@@ -185,7 +185,6 @@ def machine(home: Path) -> Generator[Machine]:
 @contextmanager
 def ended(host: Machine) -> Generator[None]:
     """At the end nothing of the machine is left running."""
-    home = host.home
     try:
         yield
     finally:
