@@ -39,6 +39,9 @@
     ├── InfrastructureLost         a worker died under a call
     ├── LaunchFailed               an agent could not launch a runner; nothing of it is left
     ├── Refused                    a command that the state of a run, flow or agent does not allow
+    ├── AccessDenied               the server lets whoever asks not do this
+    │   ├── Unauthenticated        it asks for a token: there is none, or one that does not count
+    │   └── Forbidden              what the token is for does not include it
     └── ServerError
         ├── ServerUnreachable
         └── ServerRefused          the server answered no; carries its code
@@ -327,6 +330,31 @@ class Refused(PlayheadError):
     def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+# --- access ---------------------------------------------------------------------------------------------------------------
+
+
+class AccessDenied(PlayheadError):
+    code = "access_denied"
+
+
+class Unauthenticated(AccessDenied):
+    """Nobody whom the server knows asks. `code`: token_required, token_malformed, token_unknown, token_revoked or token_ended."""
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class Forbidden(AccessDenied):
+    """The token counts, and is not for this. `scopes` may do it."""
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, scopes: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.scopes = scopes
 
 
 # --- the server -----------------------------------------------------------------------------------------------------------

@@ -40,11 +40,12 @@ class MakeReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """An agent takes a ready run. The same `claim` again gets the same epoch and grant."""
+    """An agent takes a ready run. The same `claim` again gets the same epoch and grant. `runner`: digest of its runner's token."""
 
     agent: AgentId
     claim: str
     grant: str
+    runner: str | None = None
     now: Micros
 
 
@@ -151,6 +152,12 @@ def _schedule(state: RunState | None, command: ScheduleRun) -> Decision:
 def _claim(state: RunState, command: Claim) -> Decision:
     if state.head.claim == command.claim:
         if state.head.agent == command.agent and (state.status is RunStatus.CLAIMED or state.status.leased):
+            if state.head.runner != command.runner:
+                raise Refused(
+                    f"this claim on run {state.head.run} was made before for another runner's token",
+                    code="other_claim",
+                    hint="a claim that is asked for again is the same in all",
+                )
             return Decision((), state)
         # The grant that this claim got is over: answering with it again would launch a runner that may not start.
         raise Refused(f"this claim on run {state.head.run} is over", code="claim_over", hint="claim it under a new id")
@@ -160,7 +167,9 @@ def _claim(state: RunState, command: Claim) -> Decision:
     if crash is not None:
         return _decided(state, (ev.RunCrashed(reason=crash),), command.now)
     epoch = Epoch(state.head.epoch + 1)
-    claimed = ev.RunClaimed(agent=command.agent, claim=command.claim, epoch=epoch, grant=command.grant)
+    claimed = ev.RunClaimed(
+        agent=command.agent, claim=command.claim, epoch=epoch, grant=command.grant, runner=command.runner
+    )
     return _decided(state, (claimed,), command.now)
 
 

@@ -25,10 +25,12 @@ from playhead.core.kinds import ReleaseReason as ReleaseReason
 from playhead.core.kinds import SealedBy as SealedBy
 from playhead.core.names import FLOW_KEY, Key, Name, RunIdField
 from playhead.core.names import MAX_LABELS as MAX_LABELS
+from playhead.core.tokens import Scope
 from playhead.errors import UnknownEvent
 
 Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22}$")]  # 16 bytes, base64url: a record's MAC
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]  # ids of seals, grants, claims, keys and storages
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of a bearer token, which holds 32 random bytes
 PythonMinor = Annotated[str, Field(pattern=r"^3\.[0-9]{1,3}$")]
 MAX_MOMENT: Final = (
     253_402_300_799_999_999  # the last microsecond of the year 9999: later ones cannot be shown as dates
@@ -113,6 +115,24 @@ class AgentLeft(Event):
     TYPE = "agent.left"
 
 
+# --- token streams -------------------------------------------------------------------------------------------------
+
+
+class TokenCreated(Event):
+    """A bearer token counts from now on, until `expires_at`. The same name may be given again once it does not."""
+
+    TYPE = "token.created"
+
+    token: Name
+    scope: Scope
+    digest: Sha256
+    expires_at: Moment
+
+
+class TokenRevoked(Event):
+    TYPE = "token.revoked"
+
+
 # --- run streams: the server's and agent's facts --------------------------------------------------------------------
 
 
@@ -142,12 +162,16 @@ class RunReady(RunEvent):
 
 
 class RunClaimed(RunEvent):
+    """Granted to an agent. `runner`: the digest of the bearer token by which this epoch's runner is known; schema 1 had none."""
+
     TYPE = "run.claimed"
+    SCHEMA = 2
 
     agent: Name
     claim: Hex
     epoch: Ordinal
     grant: Hex
+    runner: Sha256 | None = None
 
 
 class RunReleased(RunEvent):
@@ -349,7 +373,7 @@ class RunCancelled(RunOutcome):
 # --- in and out of the log -------------------------------------------------------------------------------------------
 
 _ALL: tuple[type[Event], ...] = (
-    FlowRegistered, AgentJoined, AgentDraining, AgentLeft,
+    FlowRegistered, AgentJoined, AgentDraining, AgentLeft, TokenCreated, TokenRevoked,
     RunScheduled, RunReady, RunClaimed, RunReleased, RunStarted, RunLost, RunCancelling, RunCrashed, RunLate,
     JournalAdopted, TaskSubmitted, TaskMapped, TaskStarted, TaskSucceeded, TaskRetrying, TaskFailed, TaskCancelled, TaskLost,
     FactRecorded, TimerSet, TimerFired, RunSucceeded, RunFailed, RunCancelled,
@@ -357,8 +381,10 @@ _ALL: tuple[type[Event], ...] = (
 
 EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.TYPE: cls for cls in _ALL}
 
-# (type, schema) → data of that schema to data of the next. Empty until a first release has been followed by another.
-UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+# (type, schema) → data of that schema to data of the next.
+UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    (RunClaimed.TYPE, 1): lambda data: data,  # its runner had no token
+}
 
 
 def encode(event: Event) -> dict[str, Any]:

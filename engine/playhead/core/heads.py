@@ -56,7 +56,9 @@ def _claimed(head: RunHead, event: ev.RunClaimed, stamp: Stamp) -> RunHead:
             f"run {head.run} is at epoch {head.epoch}, so epoch {event.epoch} cannot be next",
             story=(*head.story, event.TYPE),
         )
-    return replace(head, epoch=Epoch(event.epoch), claim=event.claim, grant=event.grant, agent=event.agent)
+    return replace(
+        head, epoch=Epoch(event.epoch), claim=event.claim, grant=event.grant, agent=event.agent, runner=event.runner
+    )
 
 
 def _started(head: RunHead, event: ev.RunStarted, stamp: Stamp) -> RunHead:

@@ -59,3 +59,7 @@ def flow_stream(flow: str) -> StreamName:
 
 def agent_stream(agent: str) -> StreamName:
     return StreamName(f"{NAMESPACE}/agent/{agent}")
+
+
+def token_stream(token: str) -> StreamName:
+    return StreamName(f"{NAMESPACE}/token/{token}")

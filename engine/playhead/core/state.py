@@ -118,6 +118,7 @@ class RunHead(msgspec.Struct, frozen=True, gc=False):
     claim: str | None = None
     grant: str | None = None
     agent: str | None = None
+    runner: str | None = None  # digest of the bearer token of the newest epoch's runner
     losses: int = 0
     releases: int = 0
     started_at: Micros | None = None  # of the first epoch that began

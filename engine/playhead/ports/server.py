@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from playhead.core import events as ev
 from playhead.core.names import Name, RunIdField
 from playhead.core.state import RunStatus
+from playhead.core.tokens import Scope
 from playhead.core.views import RunSummary, RunView
 from playhead.ports.store import Recorded
 
 MAX_BATCH_EVENTS = 2_000  # events in one report: bounds what a server holds of one request in memory
 MAX_PAGE = 1_000  # rows in one answer
+MAX_TOKEN_SECONDS = 366 * 86_400  # a token that is forgotten ends within a year by itself
 
 
 class Message(BaseModel):
@@ -59,6 +61,7 @@ class EmbeddedRunRequest(Message):
     grant: ev.Hex
     python: ev.PythonMinor
     key_scheme: int
+    runner: ev.Sha256 | None = None  # digest of the token under which the process starts, beats and reports
 
 
 class RunFilter(Message):
@@ -114,6 +117,7 @@ class AgentView(Message):
 class ClaimRequest(Message):
     agent: Name
     claim: ev.Hex  # chosen by the agent; the same again gets the same epoch and grant
+    runner: ev.Sha256 | None = None  # digest of the token that the agent will hand to the run's runner
 
 
 class Claimed(Message):
@@ -219,6 +223,29 @@ class EventPage(Message):
     cursor: str
 
 
+# --- tokens -------------------------------------------------------------------------------------------------------------
+
+
+class TokenRequest(Message):
+    """A bearer token, which whoever asks has drawn and tells nobody: the server gets its digest. Asked for again: the same answer."""
+
+    name: Name
+    scope: Literal[Scope.VIEWER, Scope.CLIENT, Scope.AGENT, Scope.ADMIN]  # a runner's comes with its claim
+    digest: ev.Sha256
+    lifetime_seconds: Annotated[int, Field(ge=1, le=MAX_TOKEN_SECONDS)]
+
+
+class TokenView(Message):
+    """`state`: live, revoked or ended."""
+
+    name: Name
+    scope: Scope
+    state: str
+    created_at: str
+    expires_at: str
+    revoked_at: str | None = None
+
+
 class ServerInfo(Message):
     version: str
     log_id: str
@@ -265,6 +292,17 @@ class ServerApi(Protocol):
     async def start(self, run: str, request: StartRequest) -> Started: ...
     async def heartbeat(self, run: str, request: HeartbeatRequest) -> Beat: ...
     async def report(self, run: str, request: ReportRequest) -> Reported: ...
+
+    async def create_token(self, request: TokenRequest) -> TokenView:
+        """It counts when this returns. Refused, "token_exists": the name is a live token's; "too_many_tokens"."""
+        ...
+
+    async def tokens(self) -> tuple[TokenView, ...]: ...
+
+    async def revoke_token(self, name: str) -> TokenView:
+        """It counts no more when this returns; event streams that it opened end within a heartbeat. Nothing to do for one that is
+        revoked already. NotFound."""
+        ...
 
     def events(
         self, *, cursor: str | None = None, which: EventFilter | None = None

@@ -47,7 +47,9 @@ async def begin_embedded(commands: RunCommands, request: EmbeddedRunRequest, now
     scheduled = request.scheduled
     if scheduled.origin is not ev.Origin.EMBEDDED:
         raise Refused("only a run of embedded origin begins in its own process", code="not_embedded")
-    grant = Claim(agent=AgentId(request.agent), claim=request.claim, grant=request.grant, now=now)
+    grant = Claim(
+        agent=AgentId(request.agent), claim=request.claim, grant=request.grant, runner=request.runner, now=now
+    )
     start = Start(
         epoch=Epoch(1),
         grant=request.grant,

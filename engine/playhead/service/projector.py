@@ -93,9 +93,9 @@ class Projector:
 
 
 def _changes_of(recorded: Recorded) -> Iterable[Change]:
-    """The changes by an event of a flow's or an agent's stream."""
+    """The changes by an event of a flow's, an agent's or a token's stream."""
     event = event_of(recorded)
-    agent = recorded.stream.rpartition("/")[2]
+    name = recorded.stream.rpartition("/")[2]
     match event:
         case ev.FlowRegistered():
             values = {
@@ -107,11 +107,22 @@ def _changes_of(recorded: Recorded) -> Iterable[Change]:
             }
             yield Change("keep_flow", values)
         case ev.AgentJoined():
-            yield Change("keep_agent", {"agent": agent, "joined_at": recorded.recorded_at, "joined": _json(event)})
+            yield Change("keep_agent", {"agent": name, "joined_at": recorded.recorded_at, "joined": _json(event)})
         case ev.AgentDraining():
-            yield Change("set_agent_state", {"agent": agent, "state": "draining"})
+            yield Change("set_agent_state", {"agent": name, "state": "draining"})
         case ev.AgentLeft():
-            yield Change("set_agent_state", {"agent": agent, "state": "left"})
+            yield Change("set_agent_state", {"agent": name, "state": "left"})
+        case ev.TokenCreated():
+            values = {
+                "token": name,
+                "version": recorded.version,
+                "created_at": recorded.recorded_at,
+                "created": _json(event),
+            }
+            yield Change("keep_token", values)
+        case ev.TokenRevoked():
+            values = {"token": name, "version": recorded.version, "revoked_at": recorded.recorded_at}
+            yield Change("revoke_token", values)
         case _:
             pass  # a kind of stream that these tables do not show
 

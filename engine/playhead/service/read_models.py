@@ -21,7 +21,7 @@ from playhead.ports.store import EventStore
 from playhead.service.clock import within
 from playhead.service.sql import load
 
-SCHEMA: Final = 1  # of the tables in views.sql; another number in the file means that it is made anew
+SCHEMA: Final = 2  # of the tables in views.sql; another number in the file means that it is made anew
 
 _SQL: Final = load("views.sql")
 

@@ -24,6 +24,7 @@ from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
 from playhead.errors import IllegalEvent, LogError, Refused, UnknownEvent, UsageError
 from playhead.failpoints import reach
+from playhead.ports.access import Guarded
 from playhead.ports.clock import Clock
 from playhead.ports.server import (
     Accepted,
@@ -44,10 +45,11 @@ from playhead.ports.server import (
     RunFilter,
     RunPage,
     RunRequest,
-    ServerApi,
     ServerInfo,
     Started,
     StartRequest,
+    TokenRequest,
+    TokenView,
 )
 from playhead.ports.store import EventStore, Recorded
 from playhead.service.agents import Agents
@@ -63,6 +65,7 @@ from playhead.service.projector import Projector
 from playhead.service.queries import Queries
 from playhead.service.read_models import ReadModels
 from playhead.service.settings import ServiceSettings
+from playhead.service.tokens import Tokens
 
 MAX_TASK_STATES: Final = 500_000  # task states kept in memory, of all runs together: some hundred megabytes
 RETRY_SECONDS: Final = 1.0  # between tries of background work while the log cannot be used
@@ -70,7 +73,7 @@ RETRY_SECONDS: Final = 1.0  # between tries of background work while the log can
 _log = logging.getLogger(__name__)
 
 
-class Service(ServerApi):
+class Service(Guarded):
     """An async context manager over an open store. `read_models` is a file that it owns, or None to keep them in memory.
 
     Entering returns when the read models have seen the whole log; leaving stops the background work and leaves the store
@@ -96,6 +99,7 @@ class Service(ServerApi):
         self._commands = RunCommands(store, self._states, self._leases.observe)
         self._clockwork = Clockwork(self._models, self._commands, self._clock)
         self._flows = Flows(store, self._models, self._clock)
+        self._tokens = Tokens(store, self._models, self._states, self._clock)
         self._queries = Queries(store, self._models, self._states)
         self._projector = Projector(
             store,
@@ -111,6 +115,7 @@ class Service(ServerApi):
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._models)
+            await self._tokens.open()
             await self._projector.catch_up()
             for row in await self._models.rows("active"):
                 self._leases.observe(await self._queries.state(row["run"]))
@@ -208,7 +213,11 @@ class Service(ServerApi):
         await self._agents.check_may_claim(request.agent)
         await self._agents.beat(request.agent)
         command = Claim(
-            agent=AgentId(request.agent), claim=request.claim, grant=self._clock.new_id(), now=self._clock.now()
+            agent=AgentId(request.agent),
+            claim=request.claim,
+            grant=self._clock.new_id(),
+            runner=request.runner,
+            now=self._clock.now(),
         )
         done = await self._commands.carry_out(
             run, command, append_id=f"claim.{request.claim}", actor=f"agent/{request.agent}"
@@ -277,6 +286,21 @@ class Service(ServerApi):
         status = done.state.status
         return Reported(position=done.position, state=status, cancelling=status is RunStatus.CANCELLING)
 
+    # --- tokens -----------------------------------------------------------------------------------------------------
+
+    @property
+    def admission(self) -> Tokens:
+        return self._tokens
+
+    async def create_token(self, request: TokenRequest) -> TokenView:
+        return await self._tokens.create(request)
+
+    async def tokens(self) -> tuple[TokenView, ...]:
+        return self._tokens.all()
+
+    async def revoke_token(self, name: str) -> TokenView:
+        return await self._tokens.revoke(name)
+
     # --- in the background ------------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
@@ -304,6 +328,7 @@ class Service(ServerApi):
     def _passed(self, recorded: Recorded) -> None:
         self._agents.passed(recorded)
         self._flows.passed(recorded)
+        self._tokens.passed(recorded)
 
     async def _reached(self, position: int) -> None:
         await self._models.wait_for(position, self._settings.behind_seconds)

@@ -24,6 +24,13 @@ CREATE TABLE agents (
     state     TEXT NOT NULL,            -- joined, draining or left
     joined    TEXT NOT NULL             -- the event's fields, JSON
 ) WITHOUT ROWID;
+CREATE TABLE tokens (
+    token      TEXT PRIMARY KEY,
+    version    INTEGER NOT NULL,        -- of its stream
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    created    TEXT NOT NULL            -- the event's fields, JSON
+) WITHOUT ROWID;
 CREATE TABLE runs (
     run           TEXT PRIMARY KEY,
     created       INTEGER NOT NULL,     -- position of its first event: the order of `runs`
@@ -72,6 +79,14 @@ ON CONFLICT (agent) DO UPDATE SET joined_at = excluded.joined_at, state = 'joine
 -- name: set_agent_state
 UPDATE agents SET state = :state WHERE agent = :agent;
 
+-- name: keep_token
+INSERT INTO tokens (token, version, created_at, created) VALUES (:token, :version, :created_at, :created)
+ON CONFLICT (token) DO UPDATE SET
+    version = excluded.version, created_at = excluded.created_at, revoked_at = NULL, created = excluded.created;
+
+-- name: revoke_token
+UPDATE tokens SET version = :version, revoked_at = :revoked_at WHERE token = :token;
+
 -- name: keep_run
 -- The state may come from a command that is ahead of the position, so a row never goes back to an older version.
 INSERT INTO runs (run, created, version, flow, state, agent, schedule_id, scheduled_for, created_at, summary)
@@ -101,6 +116,9 @@ SELECT run, scheduled_for FROM runs WHERE state = 'scheduled' ORDER BY scheduled
 
 -- name: agents
 SELECT agent, joined_at, state, joined FROM agents ORDER BY agent;
+
+-- name: tokens
+SELECT token, version, created_at, revoked_at, created FROM tokens ORDER BY token;
 
 -- name: active
 SELECT run, agent FROM runs WHERE state IN ('claimed', 'running', 'cancelling') ORDER BY agent, created;
