@@ -32,13 +32,14 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "server": ("errors", "core", "ports", "wire"),
     # the user's side: code, data, keys
     "settings": ("errors",),
-    "executors": ("errors", "ports"),
+    "credentials": ("errors", "core", "settings"),
+    "executors": ("errors", "ports", "settings"),
     "storage": ("errors", "ports"),
     "trust": ("errors", "core", "ports", "storage"),
     "journal": ("errors", "failpoints", "core", "ports"),
     "home": ("errors", "ports", "settings", "storage", "trust"),
     "flows": ("errors", "core", "executors", "trust"),
-    "client": ("errors", "core", "ports", "wire", "trust", "journal", "home", "flows"),
+    "client": ("errors", "core", "ports", "wire", "settings", "credentials", "trust", "journal", "home", "flows"),
     "runner": ("errors", "failpoints", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
     "zygote": ("errors", "failpoints", "executors", "runner"),
     "agent": ("errors", "failpoints", "background", "core", "ports", "settings", "storage", "trust", "home", "runner", "zygote"),
@@ -47,8 +48,8 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),
     "engine": ("errors", "ports", "log", "service", "server", "settings", "home", "client"),
     "cli": (
-        "errors", "core", "core.replay", "ports", "server", "settings", "trust", "home", "flows", "client", "agent", "hosting",
-        "embedded",
+        "errors", "core", "core.replay", "ports", "server", "settings", "credentials", "trust", "home", "flows", "client", "agent",
+        "hosting", "embedded",
     ),
     # beside the engine: nothing in it imports these
     "testing": ("errors", "core", "ports", "agent", "engine"),

@@ -17,6 +17,7 @@ from playhead.client.client import Client
 from playhead.errors import ServerError, UsageError
 from playhead.home import Home
 from playhead.log import Log
+from playhead.ports.access import Guarded
 from playhead.ports.server import ServerApi
 from playhead.ports.store import StoreBackend
 from playhead.service import Service, ServiceSettings
@@ -99,6 +100,10 @@ class Engine:
     @property
     def api(self) -> ServerApi:
         """The service, in this process. Raises ServerError while the engine is not running."""
+        return self._guarded
+
+    @property
+    def _guarded(self) -> Guarded:
         if self._service is None:
             raise ServerError(
                 "the engine is not running",
@@ -118,14 +123,17 @@ class Engine:
         flags = {name: str(value) for name, value in given.items() if value is not None}
         return Client(self.api, home=Home.open(Settings.load(flags)))
 
-    def asgi(self) -> Starlette:
+    def asgi(self, *, require_tokens: bool = False) -> Starlette:
         """An ASGI app of the engine, to mount in another. May be made before the engine runs; until then it answers 503.
+
+        Where the other app listens, and whom it lets through, is its own matter: whoever reaches this one can command the engine,
+        unless `require_tokens`. A token that comes with a request is checked in any case.
 
         A foreign server that stops waits for open event streams; each ends by itself within a minute.
         """
         from playhead.server.app import create_app
 
-        return create_app(lambda: self.api)
+        return create_app(lambda: self._guarded, require_tokens=require_tokens)
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncGenerator[None]:
@@ -134,16 +142,24 @@ class Engine:
             yield
 
     def serve(
-        self, host: str = "127.0.0.1", port: int | None = None, *, allowed_hosts: Iterable[str] = ()
+        self,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        *,
+        allowed_hosts: Iterable[str] = (),
+        require_tokens: bool = False,
     ) -> AbstractAsyncContextManager[str]:
         """Serve the engine's API by HTTP while the block runs; gives its URL. Port 0 takes a free one.
 
-        `allowed_hosts`: names under which others ask it, beside loopback's and the address itself. Raises UsageError where the
-        address cannot be had.
+        `allowed_hosts`: names under which others ask it, beside loopback's and the address itself. Where there are such names, or
+        others can reach the address, tokens are required; elsewhere if `require_tokens`. Raises UsageError where the address cannot
+        be had, or tokens are required and nobody has one.
         """
-        from playhead.server.serve import DEFAULT_PORT, serve
+        from playhead.server.serve import DEFAULT_PORT, reaches_others, serve
 
-        return serve(self.asgi(), host, DEFAULT_PORT if port is None else port, allowed_hosts=allowed_hosts)
+        names = tuple(allowed_hosts)
+        app = self.asgi(require_tokens=require_tokens or reaches_others(host, names))
+        return serve(app, host, DEFAULT_PORT if port is None else port, allowed_hosts=names)
 
     @asynccontextmanager
     async def _served_privately(self) -> AsyncGenerator[str]:

@@ -24,6 +24,7 @@ import anyio
 from playhead.background import background
 from playhead.errors import LogUnusable, ServerUnreachable
 from playhead.home import Home
+from playhead.ports.access import Guarded
 from playhead.ports.server import ServerApi
 
 JOIN_SECONDS: Final = 15.0  # how long a joiner tries while the owner starts, ends or changes
@@ -80,7 +81,7 @@ os.register_at_fork(after_in_child=_let_go_in_fork)
 
 
 @contextlib.asynccontextmanager
-async def own(home: Home, lock: HomeLock) -> AsyncGenerator[ServerApi]:
+async def own(home: Home, lock: HomeLock) -> AsyncGenerator[Guarded]:
     """The service over this home's log, in this loop, for whoever holds its lock. Others can join while the block runs."""
     from playhead.log import Log
     from playhead.service import Service, ServiceSettings
@@ -141,7 +142,7 @@ async def _until_answered(home: Home, server: ServerApi) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listening(path: Path, api: ServerApi) -> AsyncGenerator[None]:
+async def _listening(path: Path, api: Guarded) -> AsyncGenerator[None]:
     """Listen on the home's socket; the web server starts with the first connection."""
     path.unlink(missing_ok=True)  # the lock is held: whoever listened here is gone
     listener = _bind(path)
@@ -154,7 +155,7 @@ async def _listening(path: Path, api: ServerApi) -> AsyncGenerator[None]:
         path.unlink(missing_ok=True)
 
 
-async def _serve_when_asked(listener: socket.socket, api: ServerApi) -> None:
+async def _serve_when_asked(listener: socket.socket, api: Guarded) -> None:
     await anyio.wait_readable(listener)
     create_app, serve_on = await anyio.to_thread.run_sync(_import_server)
     async with serve_on(listener, create_app(api), hosts=None):

@@ -23,6 +23,9 @@ CONFIG_FILE: Final = "config.toml"  # in the home
 CONFIG_VARIABLE: Final = "PLAYHEAD_CONFIG"  # path of another such file
 DEFAULT_HOME: Final = "~/.playhead"
 MAX_ALLOWED_HOSTS: Final = 100  # names of one server: more are a list of something else
+TOKEN_VARIABLE: Final = "PLAYHEAD_TOKEN"  # noqa: S105 — the text of a token; what it says is `playhead.credentials`' matter
+# No runner of anybody's code may have these in its environment.
+SECRET_VARIABLES: Final = ("PLAYHEAD_KEY", TOKEN_VARIABLE, "PLAYHEAD_TOKEN_FILE")
 
 # name in files, flags and variables -> field
 _FIELDS: Final[Mapping[str, str]] = {
@@ -32,6 +35,9 @@ _FIELDS: Final[Mapping[str, str]] = {
     "store": "store_url",
     "lease_seconds": "lease_seconds",
     "allowed_hosts": "allowed_hosts",
+    "token_file": "token_file",
+    "tokens_over_http": "tokens_over_http",
+    "require_tokens": "require_tokens",
 }
 
 
@@ -45,7 +51,10 @@ class Settings(BaseModel):
     `server_url`: the server to ask; None: the one that owns this home's log, if there is one. `storage_url`: where flows,
     parameters, results and logs are kept. `store_url`: the log of a server that this home starts. `lease_seconds`: how long
     such a server waits for a silent runner before it offers the run to another. `allowed_hosts`: names under which it may be
-    asked, beside loopback's and its address; in a variable they stand with commas between them.
+    asked, beside loopback's and its address; in a variable they stand with commas between them. `require_tokens`: it asks for
+    tokens also where only this machine can reach it.
+
+    `token_file`: holds the token for `server_url`. `tokens_over_http`: let it go there in plain text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +65,9 @@ class Settings(BaseModel):
     store_url: str
     lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 15.0
     allowed_hosts: Annotated[tuple[str, ...], Field(max_length=MAX_ALLOWED_HOSTS), BeforeValidator(_listed)] = ()
+    token_file: Path | None = None
+    tokens_over_http: bool = False
+    require_tokens: bool = False
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, *, env: Mapping[str, str] | None = None) -> Self:
@@ -80,6 +92,8 @@ class Settings(BaseModel):
             "store_url": f"sqlite://{quote(str(home / 'log.db'))}",
         }
         values |= {_FIELDS[key]: given.value for key, given in found.items()}
+        if isinstance(values.get("token_file"), str | Path):
+            values["token_file"] = Path(str(values["token_file"])).expanduser().absolute()
         try:
             return cls.model_validate({**values, "home": home})
         except ValidationError as error:
@@ -112,6 +126,11 @@ def _variables(env: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
 
 def _file(path: Path, *, must_exist: bool) -> Iterator[tuple[str, _Given]]:
     for key, value in _parsed(path, must_exist=must_exist).items():
+        if key == "token":
+            raise UsageError(
+                f"{path} holds a token, and settings are shown and copied about",
+                hint="move it into a file of its own that only you can read, and name that as token_file",
+            )
         if key not in _FIELDS:
             near = get_close_matches(key, _FIELDS, n=1)
             raise UsageError(

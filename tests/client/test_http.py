@@ -12,6 +12,7 @@ from playhead import errors as e
 from playhead.client.http import HttpServer
 from playhead.core.events import ReleaseReason
 from playhead.core.state import RunStatus
+from playhead.core.tokens import Scope
 from playhead.errors import NotFound, PlayheadError, ServerRefused
 from playhead.ports import server as port
 from playhead.ports.store import Recorded
@@ -28,6 +29,7 @@ from tests.server.scripted import (
     RUN,
     SCHEDULED,
     STARTED,
+    TOKEN,
     ScriptedApi,
     recorded,
     view,
@@ -48,6 +50,7 @@ RELEASED = port.ReleaseRequest(claim=HEX, epoch=1, reason=ReleaseReason.DRAINING
 HEARTBEAT = port.HeartbeatRequest(epoch=1, grant=HEX)
 CLAIM = port.ClaimRequest(agent="brisk-otter", claim=HEX)
 HELLO = port.AgentHello(joined=JOINED)
+TOKEN_ASKED = port.TokenRequest(name="ci", scope=Scope.CLIENT, digest="0f" * 32, lifetime_seconds=60)
 
 # method: (arguments, keyword arguments, what the other side is asked, what it answers)
 METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]] = {
@@ -71,6 +74,9 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]]
     "start": ((RUN, START), {}, (RUN, START), STARTED),
     "heartbeat": ((RUN, HEARTBEAT), {}, (RUN, HEARTBEAT), port.Beat(lease_seconds=15.0, cancelling=True)),
     "report": ((RUN, REPORT), {}, (RUN, REPORT), REPORTED),
+    "create_token": ((TOKEN_ASKED,), {}, (TOKEN_ASKED,), TOKEN),
+    "tokens": ((), {}, (), (TOKEN,)),
+    "revoke_token": (("ci",), {}, ("ci",), TOKEN),
 }  # fmt: skip
 STREAMS = {"history", "events"}  # tried on their own
 
@@ -86,6 +92,8 @@ ERRORS: list[PlayheadError] = [
     e.InfrastructureLost("gone", exit_code=3),
     e.Refused("it is running", code="not_ready", hint="wait"),
     e.ServerRefused("no", code="some_word", status=418),
+    e.Unauthenticated("no", code="token_ended", hint="another"),
+    e.Forbidden("no", scopes=("client", "admin")),
 ]
 
 

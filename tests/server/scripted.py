@@ -11,9 +11,11 @@ from playhead.core import events as ev
 from playhead.core.events import FlowRegistered, Origin, SealedBy
 from playhead.core.names import Micros, Position, StreamName, Version
 from playhead.core.state import RunStatus
+from playhead.core.tokens import SECRET_BYTES, Scope, Token
 from playhead.core.views import RunSummary, RunView
-from playhead.errors import CursorRefused
+from playhead.errors import CursorRefused, EpochOver, Unauthenticated
 from playhead.ports import server as port
+from playhead.ports.access import Admission, Guarded
 from playhead.ports.store import Recorded
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -43,6 +45,9 @@ CLAIMED = port.Claimed(
     executor="thread", run_config="universal", labels=(), storage=HEX, key_id=HEX, lease_seconds=15.0,
 )  # fmt: skip
 STARTED = port.Started(lease_seconds=15.0, cancelling=False, reported=(3, 0), scheduled_for=7, flow="crawl")
+TOKEN = port.TokenView(
+    name="ci", scope=Scope.CLIENT, state="live", created_at="2026-01-01T00:00:00Z", expires_at="2026-04-01T00:00:00Z"
+)
 REPORTED = port.Reported(position=9, state=RunStatus.RUNNING, cancelling=False)
 
 
@@ -72,7 +77,34 @@ def recorded(position: int, *, run: str = RUN, event: ev.Event | None = None) ->
     )  # fmt: skip
 
 
-class ScriptedApi(port.ServerApi):
+class ScriptedAdmission(Admission):
+    """Tokens as the test puts them: `scopes` by name and digest, `runners` by run."""
+
+    def __init__(self) -> None:
+        self.scopes: dict[tuple[str, str], Scope] = {}
+        self.runners: dict[str, str] = {}
+
+    def let_in(self, name: str, scope: Scope) -> Token:
+        """A token that counts."""
+        token = Token(name, bytes(SECRET_BYTES))
+        self.scopes[name, token.digest] = scope
+        return token
+
+    def admit(self, name: str, digest: str) -> Scope:
+        try:
+            return self.scopes[name, digest]
+        except KeyError:
+            raise Unauthenticated("no such token", code="token_unknown") from None
+
+    async def admit_runner(self, run: str, digest: str) -> None:
+        if self.runners.get(run) != digest:
+            raise EpochOver("another's")
+
+    def can_be_entered(self) -> bool:
+        return bool(self.scopes)
+
+
+class ScriptedApi(Guarded):
     """`calls` are (method, arguments); `fails` is raised by every method until it is taken away."""
 
     def __init__(self) -> None:
@@ -83,6 +115,11 @@ class ScriptedApi(port.ServerApi):
         self.subscriptions = 0  # open now
         self.pages_taken = 0
         self._news = asyncio.Condition()
+        self._admission = ScriptedAdmission()
+
+    @property
+    def admission(self) -> ScriptedAdmission:
+        return self._admission
 
     def _asked(self, method: str, *arguments: object) -> Any:
         self.calls.append((method, arguments))
@@ -166,6 +203,15 @@ class ScriptedApi(port.ServerApi):
 
     async def report(self, run: str, request: port.ReportRequest) -> port.Reported:
         return cast("port.Reported", self._asked("report", run, request) or REPORTED)
+
+    async def create_token(self, request: port.TokenRequest) -> port.TokenView:
+        return cast("port.TokenView", self._asked("create_token", request) or TOKEN)
+
+    async def tokens(self) -> tuple[port.TokenView, ...]:
+        return cast("tuple[port.TokenView, ...]", self._asked("tokens") or (TOKEN,))
+
+    async def revoke_token(self, name: str) -> port.TokenView:
+        return cast("port.TokenView", self._asked("revoke_token", name) or TOKEN)
 
     def events(
         self, *, cursor: str | None = None, which: port.EventFilter | None = None

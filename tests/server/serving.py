@@ -1,4 +1,4 @@
-"""A `ServerApi` served over loopback for one test, by TCP or by a unix socket."""
+"""A `Guarded` served over loopback for one test, by TCP or by a unix socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from playhead.client.http import HttpServer
 from playhead.client.patience import Patience
-from playhead.ports.server import ServerApi
+from playhead.ports.access import Guarded
 from playhead.server import clients
 from playhead.server.app import create_app
 from playhead.server.serve import DEFAULT_LIMITS, ServeLimits, serve
@@ -42,7 +42,7 @@ def as_if_elsewhere(patch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def serving(
-    api: ServerApi | Callable[[], ServerApi],
+    api: Guarded | Callable[[], Guarded],
     *,
     road: Road = "tcp",
     folder: Path | None = None,
@@ -50,20 +50,21 @@ async def serving(
     limits: StreamLimits | None = None,
     allowed_hosts: tuple[str, ...] = (),
     bears: ServeLimits = DEFAULT_LIMITS,
+    require_tokens: bool = False,
 ) -> AsyncGenerator[str]:
     """The URL of an app over `api`."""
     uds = None
     if road == "unix":
         assert folder is not None
         uds = folder / "s"
-    app = create_app(api, limits=limits)
+    app = create_app(api, limits=limits, require_tokens=require_tokens)
     async with serve(app, port=port, uds=uds, allowed_hosts=allowed_hosts, limits=bears, grace_seconds=1.0) as url:
         yield url
 
 
 @asynccontextmanager
 async def connected(
-    api: ServerApi, *, road: Road = "tcp", folder: Path | None = None, limits: StreamLimits | None = None
+    api: Guarded, *, road: Road = "tcp", folder: Path | None = None, limits: StreamLimits | None = None
 ) -> AsyncGenerator[HttpServer]:
     """A client of an app over `api`."""
     async with serving(api, road=road, folder=folder, limits=limits) as url, HttpServer(url, patience=QUICK) as http:

@@ -20,6 +20,7 @@ import pytest
 from playhead import errors as e
 from playhead.errors import PlayheadError
 from playhead.ports import server as port
+from playhead.ports.access import Guarded
 from playhead.ports.store import Recorded
 from playhead.server import boundary
 from playhead.server.answers import STATUS, status_of
@@ -61,7 +62,7 @@ BAD_QUERIES = [
 
 
 @asynccontextmanager
-async def raw(api: port.ServerApi) -> AsyncGenerator[aiohttp.ClientSession]:
+async def raw(api: Guarded) -> AsyncGenerator[aiohttp.ClientSession]:
     async with serving(api) as url, aiohttp.ClientSession(url) as session:
         yield session
 

@@ -39,9 +39,10 @@ CALM = ServiceSettings(lease_seconds=600.0, launch_timeout_seconds=600.0)
 async def server(road: Road, folder: Path, *, store: str = "memory:") -> AsyncGenerator[ServerApi]:
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(Log.open(store))
-        api: ServerApi = await stack.enter_async_context(Service(log, settings=CALM))
+        service = await stack.enter_async_context(Service(log, settings=CALM))
+        api: ServerApi = service
         if road != "in process":
-            url = await stack.enter_async_context(serving(api, road=road, folder=folder))
+            url = await stack.enter_async_context(serving(service, road=road, folder=folder))
             api = await stack.enter_async_context(HttpServer(url, patience=QUICK))
         yield api
 

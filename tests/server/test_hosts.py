@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from playhead.core.tokens import Scope
 from playhead.errors import ServerRefused, UsageError
 from playhead.server.app import create_app
 from playhead.server.hosts import MAX_KNOWN, Hosts
@@ -74,9 +75,11 @@ def test_a_request_names_one_host(hosts: tuple[str, ...]) -> None:
     assert (error.status, error.code) == (400, "no_host")
 
 
-@pytest.mark.parametrize("path", ["/api/info", "/openapi.json"])  # by the shortcut, and the long way
+@pytest.mark.parametrize(
+    "path", ["/api/health", "/openapi.json"]
+)  # by the shortcut, and the long way; neither needs a token
 async def test_the_server_looks_at_it_whichever_way_a_request_takes(path: str) -> None:
-    async with serving(ScriptedApi(), allowed_hosts=ALLOWED) as url, connected(url) as raw:
+    async with serving(_entered(), allowed_hosts=ALLOWED, require_tokens=True) as url, connected(url) as raw:
         for lines, status in [
             ("host: playhead.example.com\r\n", 200),
             ("host: evil.example\r\n", 421),
@@ -106,11 +109,18 @@ async def test_the_name_that_it_listens_on_is_its_own_and_a_wildcard_is_none() -
         ("0.0.0.0", "127.0.0.1", 200),
     ]:
         async with (
-            serve(create_app(ScriptedApi()), host, 0) as url,
+            serve(create_app(_entered(), require_tokens=True), host, 0) as url,
             aiohttp.ClientSession(url, headers={"host": given}) as session,
-            session.get("/api/info") as response,
+            session.get("/api/health") as response,
         ):
             assert response.status == status, (host, given)
+
+
+def _entered() -> ScriptedApi:
+    """Somebody has a token, so that it may be served to others."""
+    api = ScriptedApi()
+    api.admission.let_in("anna", Scope.ADMIN)
+    return api
 
 
 async def test_through_a_unix_socket_every_name_is_good(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from playhead.client.http import HttpServer
+from playhead.core.tokens import Scope
 from playhead.errors import UsageError
 from playhead.server.app import create_app
 from playhead.server.serve import serve
@@ -30,8 +31,26 @@ async def test_port_0_gives_the_url_that_was_bound() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "127.0.0.1"])
 async def test_the_url_can_be_connected_to_whatever_the_host(host: str) -> None:
-    async with serve(create_app(ScriptedApi()), host, 0) as url, HttpServer(url) as http:
+    api = ScriptedApi()
+    token = api.admission.let_in("anna", Scope.VIEWER)
+    app = create_app(api, require_tokens=True)
+    async with serve(app, host, 0) as url, HttpServer(url, token=token) as http:
         assert (await http.info()).version == "0.1.0"
+
+
+@pytest.mark.parametrize(("host", "names"), [("0.0.0.0", ()), ("::", ()), ("127.0.0.1", ("playhead.example.com",))])
+async def test_where_others_can_come_tokens_are_required_and_somebody_must_have_one(
+    host: str, names: tuple[str, ...]
+) -> None:
+    api = ScriptedApi()
+    with pytest.raises(UsageError, match="requires no tokens") as raised:
+        async with serve(create_app(api), host, 0, allowed_hosts=names):
+            pass
+    assert "127.0.0.1" in (raised.value.hint or "")
+    with pytest.raises(UsageError, match="there is none by which anybody could use it") as raised:
+        async with serve(create_app(api, require_tokens=True), host, 0, allowed_hosts=names):
+            pass
+    assert "playhead token create" in (raised.value.hint or "")
 
 
 async def test_a_port_in_use_names_itself_and_what_to_do() -> None:

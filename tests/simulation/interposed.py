@@ -235,7 +235,7 @@ def _secrets(rng: random.Random) -> SimpleNamespace:
     def token_hex(length: int) -> str:
         return rng.randbytes(length).hex()
 
-    return SimpleNamespace(token_hex=token_hex)
+    return SimpleNamespace(token_hex=token_hex, token_bytes=rng.randbytes)
 
 
 # --- asyncio and futures -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,15 @@ from typing import Final, TypeVar
 import anyio
 
 from playhead.agent.pace import Pace
-from playhead.errors import LogUnusable, OutcomeUnknown, PlayheadError, Refused, ServerRefused, ServerUnreachable
+from playhead.errors import (
+    LogUnusable,
+    OutcomeUnknown,
+    PlayheadError,
+    Refused,
+    ServerRefused,
+    ServerUnreachable,
+    Unauthenticated,
+)
 
 T = TypeVar("T")
 
@@ -20,11 +28,14 @@ _log = logging.getLogger("playhead.agent")
 
 
 def passing(error: PlayheadError) -> bool:
-    """Whether the same request may well succeed later, with nothing changed on this side."""
+    """Whether the same request may well succeed later, with nothing changed on this side but, perhaps, the file of a token that has
+    ended: the client reads it again."""
     if isinstance(error, Refused):
         return error.code in AGAIN
     if isinstance(error, ServerRefused):
         return error.status >= SERVER_FAULT
+    if isinstance(error, Unauthenticated):
+        return error.code == "token_ended"
     return isinstance(error, ServerUnreachable | LogUnusable | OutcomeUnknown)
 
 
@@ -42,5 +53,5 @@ async def persistently(request: Callable[[], Awaitable[T]], pace: Pace) -> T:
                 raise
             tries += 1
             if tries == 1:
-                _log.warning("%s; asking again until it answers", error.message)
+                _log.warning("%s; asking again until that has changed", error.message)
         await anyio.sleep(pace.retry(tries))

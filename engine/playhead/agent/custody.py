@@ -17,6 +17,7 @@ from playhead.agent.pace import Pace
 from playhead.agent.ready import ReadyRuns
 from playhead.agent.user_side import UserSide
 from playhead.core.events import ReleaseReason
+from playhead.core.tokens import SECRET_BYTES, Token
 from playhead.errors import PlayheadError, Refused, StorageUnavailable, TrustError
 from playhead.failpoints import reach
 from playhead.ports.server import Claimed, ClaimRequest, DiedRequest, ReleaseRequest, ServerApi
@@ -47,6 +48,7 @@ class Custody:
     def __init__(self, means: Means, run: str) -> None:
         self._means = means
         self._claim = secrets.token_hex(16)
+        self._token = Token(run, secrets.token_bytes(SECRET_BYTES), of_runner=True)
         self._grace: float | None = None
         self._drained = False
         self._over = anyio.Event()
@@ -105,7 +107,7 @@ class Custody:
             await self._report(launched, end)
 
     async def _claimed(self) -> Claimed | None:
-        request = ClaimRequest(agent=self._means.agent, claim=self._claim)
+        request = ClaimRequest(agent=self._means.agent, claim=self._claim, runner=self._token.digest)
         reach("claim.asking")
         try:
             claimed = await self._asked(lambda: self._means.api.claim(self.run, request))
@@ -142,7 +144,7 @@ class Custody:
             )
             reach("order.made")
             with anyio.fail_after(means.pace.launch_timeout_seconds):
-                self.launched = await means.infrastructure.launch(order)
+                self.launched = await means.infrastructure.launch(order.model_copy(update={"token": self._token.text}))
         except TimeoutError:
             _log.error("run %s was not launched within %g s", self.run, means.pace.launch_timeout_seconds)
             return ReleaseReason.LAUNCH_TIMED_OUT

@@ -16,7 +16,7 @@ from typing import Protocol
 from playhead.agent.folder import OUTPUTS, RunnerFolder
 from playhead.agent.proc import ProcessName
 from playhead.agent.runner_process import ChildProcess, Dropped, ForkedProcess, StartedProcess
-from playhead.trust.keyfile import KEY_VARIABLE
+from playhead.settings import SECRET_VARIABLES
 from playhead.zygote.handle import ZygoteLost, ZygoteProcess, can_be
 from playhead.zygote.messages import MARKER, Launch
 
@@ -24,11 +24,11 @@ _log = logging.getLogger("playhead.agent")
 
 
 class RunnerEnvironment:
-    """The environment of runners: the agent's, without the master key; equal hashes in every runner of a run (DURABILITY 4)."""
+    """The environment of runners: the agent's, without master key and token; equal hashes in every runner of a run (DURABILITY 4)."""
 
     def __init__(self, environment: Mapping[str, str], import_paths: Sequence[Path]) -> None:
         self.import_paths = [str(path) for path in import_paths]
-        self.given = {name: value for name, value in environment.items() if name != KEY_VARIABLE}
+        self.given = {name: value for name, value in environment.items() if name not in SECRET_VARIABLES}
         self.given["PYTHONHASHSEED"] = "0"
         paths = (*self.import_paths, self.given.get("PYTHONPATH", ""))
         self.added = {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}

@@ -11,7 +11,8 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 
 from playhead import __version__
-from playhead.cli.commands import history, keys, looking, running, serving, upkeep
+from playhead.cli import options, presented
+from playhead.cli.commands import history, keys, looking, running, serving, tokens, upkeep
 from playhead.cli.exits import ExitCode, tell, tell_message
 from playhead.errors import PlayheadError
 
@@ -36,11 +37,13 @@ def _program(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    token_file: options.TokenFile = None,
 ) -> None:
-    """Nothing that all commands share: what an option means is said where it is used."""
+    """What is said before the command: who asks. What other options mean is said where they are used."""
+    presented.token_file.set(token_file)
 
 
-for group in (running, looking, history, serving, upkeep, keys):
+for group in (running, looking, history, serving, tokens, upkeep, keys):
     group.add_to(app)
 
 

@@ -27,6 +27,14 @@ def micros_since(text: str, now: datetime) -> int:
         ) from error
 
 
+def seconds_in(text: str) -> int:
+    """A span such as 90d, in seconds. Raises UsageError."""
+    found = _SPAN.match(text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a span", hint="a span is a number and one of s, m, h, d, w, such as 90d")
+    return int(found[1]) * int(timedelta(**{_UNITS[found[2]]: 1}).total_seconds())
+
+
 def micros_of(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 

@@ -19,6 +19,19 @@ Server = Annotated[
         "--server", help="URL of the server. (env: PLAYHEAD_SERVER) (default: the one that runs on this home)"
     ),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", help="File with the token for the server, before the command's name. (env: PLAYHEAD_TOKEN_FILE)"
+    ),
+]
+RequireTokens = Annotated[
+    bool,
+    typer.Option(
+        "--require-tokens",
+        help="Ask for tokens although only this machine can connect, as where a proxy does. (env: PLAYHEAD_REQUIRE_TOKENS)",
+    ),
+]
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id or its beginning, @last, @last-failed, or FLOW@last.")
 ]
@@ -39,6 +52,15 @@ AgentName = Annotated[
     str | None, typer.Option("--name", help="The agent's name. (default: its last one, or random words)")
 ]
 Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. (default: one for each CPU)")]
+
+
+class Scope(StrEnum):
+    """What a token is for. A runner's is no one's to make: its agent does."""
+
+    VIEWER = "viewer"
+    CLIENT = "client"
+    AGENT = "agent"
+    ADMIN = "admin"
 
 
 class SealedBy(StrEnum):

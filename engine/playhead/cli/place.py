@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from playhead.cli import presented
+from playhead.credentials import Credential, credential_for
 from playhead.errors import ServerUnreachable
 from playhead.home import Home
 from playhead.hosting import HomeLock, connect
@@ -45,7 +47,8 @@ class Place:
     @classmethod
     def of(cls, home: Path | None, server: str | None = None, *, allowed_hosts: Sequence[str] | None = None) -> Place:
         """From the options of a command. Raises what `Settings.load` and `Home.open` raise."""
-        settings = Settings.load({"home": home, "server": server, "allowed_hosts": allowed_hosts or None})
+        flags = {"home": home, "server": server, "allowed_hosts": allowed_hosts or None}
+        settings = Settings.load(flags | {"token_file": presented.token_file.get()})
         return cls(settings, Home.open(settings))
 
     def server_url(self) -> str | None:
@@ -61,6 +64,11 @@ class Place:
             )
         return url
 
+    def credential(self) -> Credential | None:
+        """The token for the server that was named. The one that serves this home knows whoever can open it by that."""
+        named = self.settings.server_url
+        return None if named is None else credential_for(named, self.settings)
+
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
         """A client of that server; without one, of this home's log, whoever owns it."""
@@ -68,8 +76,10 @@ class Place:
 
         url = self.server_url()
         if url is not None:
-            async with Client(url, home=self.home) as client:
-                yield client
+            from playhead.client.http import HttpServer  # as late: a home's own log needs no HTTP
+
+            async with HttpServer(url, token=self.credential()) as server:
+                yield Client(server, home=self.home)
         else:
             async with connect(self.home) as api:
                 yield Client(api, home=self.home)

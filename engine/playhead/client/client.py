@@ -19,12 +19,15 @@ from playhead.client.registration import register
 from playhead.core.events import SealedBy
 from playhead.core.names import NAME_PATTERN, RunId
 from playhead.core.state import RunStatus
+from playhead.core.tokens import Token
 from playhead.core.views import RunSummary, RunView
-from playhead.errors import NotFound, ServerUnreachable, UsageError
+from playhead.credentials import Credential, credential_for
+from playhead.errors import NotFound, ServerUnreachable, TrustError, UsageError
 from playhead.flows.flow import Flow
 from playhead.home import Home
 from playhead.ports.server import Accepted, AgentView, EventFilter, EventPage, FlowView, RunFilter, RunPage, ServerApi
 from playhead.ports.store import Recorded
+from playhead.settings import Settings
 
 if TYPE_CHECKING:
     from playhead.client.http import HttpServer
@@ -45,10 +48,18 @@ class Client:
     """A server's client: `async with Client("http://127.0.0.1:4317") as client`.
 
     `server` is an address, or a `ServerApi` that its owner opens and closes. `home` None: the user's own, opened when first needed.
-    Methods raise what `ServerApi` raises: `NotFound`, `Refused`, `ServerUnreachable`.
+    `token`: the text of a bearer token for a server at an address; None: what the settings name for it. Methods raise what
+    `ServerApi` raises: `NotFound`, `Refused`, `AccessDenied`, `ServerUnreachable`.
     """
 
-    def __init__(self, server: str | ServerApi, *, home: Home | None = None, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        server: str | ServerApi,
+        *,
+        home: Home | None = None,
+        patience: Patience | None = None,
+        token: str | None = None,
+    ) -> None:
         self._home = home
         self._patience = patience or Patience()
         self._owned: HttpServer | None = None
@@ -57,9 +68,13 @@ class Client:
                 HttpServer,  # not cheap to import, and of no use over a server in this process
             )
 
-            server = self._owned = HttpServer(server, patience=self._patience)
+            credential = _given(token) if token is not None else self._configured(server)
+            server = self._owned = HttpServer(server, patience=self._patience, token=credential)
         self.api: ServerApi = server
         self._ends = Ends(server)
+
+    def _configured(self, url: str) -> Credential | None:
+        return credential_for(url, self._home.settings if self._home is not None else Settings.load())
 
     async def __aenter__(self) -> Self:
         if self._owned is not None:
@@ -213,6 +228,14 @@ class Client:
             except ServerUnreachable:
                 failures += 1
             await asyncio.sleep(self._patience.delay(failures))
+
+
+def _given(text: str) -> Token:
+    """The token that a program was written with, or found by itself. TrustError: it is none."""
+    try:
+        return Token.parse(text)
+    except ValueError:
+        raise TrustError("what was given to Client as a token is none, or not whole") from None
 
 
 def _ambiguous(text: str, found: tuple[RunSummary, ...]) -> UsageError:

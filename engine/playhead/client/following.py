@@ -19,6 +19,7 @@ from playhead.errors import (
     ServerError,
     ServerRefused,
     ServerUnreachable,
+    Unauthenticated,
 )
 from playhead.ports.server import EventFilter, EventPage
 from playhead.wire import EVENT_ERROR, page_from_wire
@@ -31,6 +32,7 @@ async def follow(transport: Transport, cursor: str | None, which: EventFilter) -
     failures = 0
     while True:
         broke: PlayheadError | None = None
+        presented = transport.presented
         try:
             async with transport.stream("/events", query=_query(cursor, which)) as chunks:
                 messages = Splitter(b"\n\n")
@@ -40,7 +42,7 @@ async def follow(transport: Transport, cursor: str | None, which: EventFilter) -
                         cursor = page.cursor
                         yield page
         except PlayheadError as error:
-            if not _passes(error):
+            if not _passes(error) and not (isinstance(error, Unauthenticated) and await transport.renewed(presented)):
                 raise
             log.info("the event stream of %s broke: %s", transport.url, error.message)
             broke = error

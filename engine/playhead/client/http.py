@@ -21,7 +21,9 @@ from playhead.client.patience import Patience
 from playhead.client.transport import Query, Splitter, Transport, error_of
 from playhead.core.events import FlowRegistered
 from playhead.core.names import NAME_PATTERN
+from playhead.core.tokens import Token
 from playhead.core.views import RunView
+from playhead.credentials import Credential
 from playhead.errors import NotFound, ServerError, ServerUnreachable
 from playhead.ports import server as port
 from playhead.ports.store import Recorded
@@ -33,17 +35,19 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 _NAME: Final = re.compile(NAME_PATTERN)
 _FLOWS: Final[TypeAdapter[tuple[port.FlowView, ...]]] = TypeAdapter(tuple[port.FlowView, ...])
 _AGENTS: Final[TypeAdapter[tuple[port.AgentView, ...]]] = TypeAdapter(tuple[port.AgentView, ...])
+_TOKENS: Final[TypeAdapter[tuple[port.TokenView, ...]]] = TypeAdapter(tuple[port.TokenView, ...])
 
 
 class HttpServer(port.ServerApi):
     """The server at `http://host:port`, `https://…`, or `unix:///path/of/a.sock`. An async context manager.
 
-    Raises UsageError for an address of another form.
+    `token` goes along with every request. Raises UsageError for an address of another form.
     """
 
-    def __init__(self, url: str, *, patience: Patience | None = None) -> None:
+    def __init__(self, url: str, *, patience: Patience | None = None, token: Token | Credential | None = None) -> None:
         self.url = url
-        self._transport = Transport(url, patience or Patience())
+        credential = Credential(token) if isinstance(token, Token) else token
+        self._transport = Transport(url, patience or Patience(), credential)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -147,6 +151,15 @@ class HttpServer(port.ServerApi):
 
     async def report(self, run: str, request: port.ReportRequest) -> port.Reported:
         return await self._post(f"{_run_path(run)}/report", request, port.Reported, run=run)
+
+    async def create_token(self, request: port.TokenRequest) -> port.TokenView:
+        return await self._post("/tokens", request, port.TokenView)
+
+    async def tokens(self) -> tuple[port.TokenView, ...]:
+        return _read(_TOKENS, await self._transport.ask("GET", "/tokens"))
+
+    async def revoke_token(self, name: str) -> port.TokenView:
+        return await self._post(f"/tokens/{_segment('token', name)}/revoke", None, port.TokenView)
 
     def events(
         self, *, cursor: str | None = None, which: port.EventFilter | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,8 +19,18 @@ import orjson
 from yarl import URL
 
 from playhead.client.patience import Patience
-from playhead.errors import PlayheadError, ServerError, ServerRefused, ServerUnreachable, UsageError
+from playhead.credentials import Credential
+from playhead.errors import (
+    PlayheadError,
+    ServerError,
+    ServerRefused,
+    ServerUnreachable,
+    Unauthenticated,
+    UsageError,
+)
 from playhead.wire import error_from_wire
+
+log = logging.getLogger("playhead.client")
 
 Query = Sequence[tuple[str, str]]
 
@@ -34,9 +45,13 @@ GATEWAY: Final = frozenset({502, 503, 504})  # a proxy's word that nobody is beh
 
 
 class Transport:
-    def __init__(self, url: str, patience: Patience) -> None:
+    """`credential` goes along with every request; None: with none."""
+
+    def __init__(self, url: str, patience: Patience, credential: Credential | None = None) -> None:
         self.url = url
         self.patience = patience
+        self._credential = credential
+        self._headers = _headers(credential)
         base, self._socket = _address(url)
         self._root = f"{URL(base)}/api"  # quoted once, here: to have it done for each request took a fifth of its time
         self._limits = aiohttp.ClientTimeout(total=patience.request_seconds, sock_connect=patience.connect_seconds)
@@ -63,8 +78,13 @@ class Transport:
         """The body of a good answer. Asks again where the fate of a request is not known; raises what the server refused with."""
         failures = 0
         while True:
+            presented = self.presented
             try:
                 return await self._ask_once(method, path, query, body)
+            except Unauthenticated:
+                if not await self.renewed(presented):
+                    raise
+                continue
             except ServerUnreachable as error:
                 failures += 1
                 if failures >= self.patience.tries:
@@ -75,6 +95,21 @@ class Transport:
     def pause_after(self, error: PlayheadError | None, failures: int) -> float:
         """Seconds to wait after so many failures in a row, of which this was the last: as long as the server asked for, and more."""
         return self.patience.delay(failures) + (error.seconds if isinstance(error, ToldToWait) else 0.0)
+
+    @property
+    def presented(self) -> str | None:
+        """By which header the next request says who asks."""
+        return None if self._credential is None else self._credential.header
+
+    async def renewed(self, refused: str | None) -> bool:
+        """Whether there is another token by now than the one that was refused. Then it is worth asking again."""
+        if self._credential is not None and self.presented == refused:
+            try:
+                await asyncio.to_thread(self._credential.renew)
+            except PlayheadError as error:
+                log.warning("%s", error.message)
+            self._headers = _headers(self._credential)
+        return self.presented != refused
 
     async def _ask_once(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
         try:
@@ -110,7 +145,7 @@ class Transport:
             URL(self._root + path, encoded=True),
             params=query or None,
             data=_payload(body),
-            headers=_JSON if body else None,
+            headers=self._headers[body is not None and len(body) > 0],
             timeout=limits,
             allow_redirects=False,
         )
@@ -225,5 +260,10 @@ def _bad_address(url: str) -> UsageError:
     )
 
 
-_JSON: Final = {"content-type": "application/json"}
+def _headers(credential: Credential | None) -> tuple[dict[str, str] | None, dict[str, str]]:
+    """Those of a request without a body, and with one. Made once for all requests."""
+    who = {} if credential is None else {"authorization": credential.header}
+    return who or None, {**who, "content-type": "application/json"}
+
+
 _HINT: Final = "start one with `playhead up`, or name another with --server or PLAYHEAD_SERVER"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from playhead.executors.nursery import END, KILL, MAKE, REQUEST
+from playhead.settings import SECRET_VARIABLES
 
 StartMethod = Literal["forkserver", "spawn"]
 
@@ -87,7 +88,7 @@ class Workforce:
             fd = its_requests.fileno()
             path = [str(entry) for entry in sys.path]  # programs do put Path objects there
             command = [sys.executable, "-P", _NURSERY, str(fd), self._start_method, module, *path]
-            self._nursery = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(fd,))
+            self._nursery = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(fd,), env=_environment())
         self._requests = requests
         return requests
 
@@ -134,3 +135,8 @@ class Worker:
         self.calls.close()
         os.close(self._lifeline)
         os.close(self.end)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without its owner's key and tokens: a program that runs its flow itself has them, and its workers need none."""
+    return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn, cast
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Epoch, RunId
+from playhead.core.tokens import Token
 from playhead.errors import (
     FlowLoadError,
     PlayheadError,
@@ -85,7 +86,8 @@ def _run(order: RunnerOrder) -> int:
             hint="start the agent with the storage that the flow was registered with",
         )
     key = DerivedKey.parse(order.run_key)
-    with LoopThread("playhead-link") as link, link.entered(HttpServer(order.server)) as api:
+    token = Token.parse(order.token) if order.token is not None else None
+    with LoopThread("playhead-link") as link, link.entered(HttpServer(order.server, token=token)) as api:
         earlier = _earlier(order, api, link, storage)
         reach("start.asking")
         sent_at = boot_time()

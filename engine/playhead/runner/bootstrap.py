@@ -27,7 +27,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class RunnerOrder(BaseModel):
-    """Run this run, as this epoch. `grant`, the keys and the storage's URL are secrets of the user's side."""
+    """Run this run, as this epoch. `grant`, the keys, the token and the storage's URL are secrets of the user's side."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -47,6 +47,7 @@ class RunnerOrder(BaseModel):
     key_id: ev.Hex
     run_key: Annotated[str, Field(repr=False)]  # text of a DerivedKey: signs what the run writes
     flow_key: Annotated[str, Field(repr=False)]  # text of a DerivedKey: verifies the flow's seal
+    token: Annotated[str | None, Field(repr=False)] = None  # by which the server knows the runner of this epoch
     lease_seconds: Annotated[float, Field(gt=0)]
     log_level: LogLevel = "INFO"
 

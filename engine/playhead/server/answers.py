@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from playhead import errors as e
+from playhead.server.access import CHALLENGE
 from playhead.wire import error_to_wire
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -30,6 +31,8 @@ STATUS: Final[dict[type[e.PlayheadError], int]] = {
     e.NotFound: 404,
     e.UsageError: 422,
     e.Refused: 409,
+    e.Unauthenticated: 401,
+    e.AccessDenied: 403,
     e.RunnerEnded: 410,
     e.WrongVersion: 409,
     e.AppendMismatch: 409,
@@ -122,7 +125,9 @@ class ErrorAnswer(BaseModel):
 
 def refusal(error: e.PlayheadError) -> Response:
     """The error as JSON, under its status."""
-    headers = {"retry-after": str(error.seconds)} if isinstance(error, ComeBack) else None
+    headers = {"retry-after": str(error.seconds)} if isinstance(error, ComeBack) else {}
+    if (challenge := _challenge(error)) is not None:
+        headers["www-authenticate"] = challenge
     return Response(to_json({"error": _unechoed(error)}), status_of(error), headers, "application/json")
 
 
@@ -141,6 +146,19 @@ def status_of(error: e.PlayheadError) -> int:
     if isinstance(error, e.LogUnusable) and _is_full(error):
         return 507
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def _challenge(error: e.PlayheadError) -> str | None:
+    """What HTTP clients are told of tokens: RFC 6750, section 3."""
+    match error:
+        case e.Unauthenticated(code="token_required"):
+            return CHALLENGE
+        case e.Unauthenticated():
+            return f'{CHALLENGE}, error="invalid_token"'
+        case e.Forbidden(scopes=scopes):
+            return f'{CHALLENGE}, error="insufficient_scope", scope="{" ".join(scopes)}"'
+        case _:
+            return None
 
 
 def _is_full(error: BaseException) -> bool:

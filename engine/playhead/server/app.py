@@ -17,28 +17,37 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from playhead.errors import PlayheadError
-from playhead.ports.server import ServerApi
+from playhead.ports.access import Guarded
+from playhead.server.access import Door
 from playhead.server.answers import on_http_error, on_playhead_error
 from playhead.server.boundary import Boundary
 from playhead.server.openapi import described
-from playhead.server.routes import agents, events, flows, health, runners, runs
+from playhead.server.routes import agents, events, flows, health, runners, runs, tokens
 from playhead.server.routes.lean import JSON
 from playhead.server.shortcut import ShortcutApp
 from playhead.server.streams import StreamLimits, Streams
 
-_KINDS: Final = (runners, agents, runs, flows, health, events)
+_KINDS: Final = (runners, agents, runs, flows, health, events, tokens)
 _ROUTES: Final = [route for kind in _KINDS for route in kind.routes]
 
 
-def create_app(api: ServerApi | Callable[[], ServerApi], *, limits: StreamLimits | None = None) -> Starlette:
-    """The app that speaks for `api`, or for what the function gives when a request comes."""
+def create_app(
+    api: Guarded | Callable[[], Guarded], *, limits: StreamLimits | None = None, require_tokens: bool = False
+) -> Starlette:
+    """The app that speaks for `api`, or for what the function gives when a request comes.
+
+    A token that comes with a request is checked in any case; `require_tokens`: nobody is answered without one. That is for whoever
+    serves the app to decide: `serve` listens on no address but this machine's own without.
+    """
     app = ShortcutApp(
         _ROUTES,
         routes=[*_ROUTES, Route("/openapi.json", _describe)],
         middleware=[Middleware(Boundary)],
         exception_handlers={PlayheadError: on_playhead_error, HTTPException: on_http_error},
     )
-    app.state.api = api if callable(api) else lambda: api
+    source: Callable[[], Guarded] = api if callable(api) else lambda: api
+    app.state.api = source
+    app.state.door = Door(lambda: source().admission, required=require_tokens)
     app.state.streams = Streams(limits or StreamLimits())
     return app
 

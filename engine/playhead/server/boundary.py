@@ -1,4 +1,5 @@
-"""The app's outermost layer: bounds what a request's body may hold and take, and keeps what nobody foresaw from getting out.
+"""The app's outermost layer: lets in who may, bounds what a request's body may hold and take, and keeps what nobody foresaw from
+getting out.
 
 A body is read whole before the app sees it. An exception that is not of our tree becomes an answer without its text, and a
 line in the log with its class and place only: its text may hold what the request held.
@@ -43,6 +44,7 @@ class Boundary:
 
         try:
             check_site(scope)
+            await scope["app"].state.door.enter(scope)
             receive = await _with_body(scope, receive)
             await self._app(scope, receive, watched)
         except _Gone:

@@ -45,7 +45,7 @@ class Hosts:
                 status=400,
                 hint="send one `Host: NAME` or `Host: NAME:PORT`",
             )
-        if not (name in self._names or _is_loopback(name) or _same_address(name, address)):
+        if not (name in self._names or is_loopback(name) or _same_address(name, address)):
             raise ServerRefused(
                 "the request is for a host that this server does not answer for",
                 code="foreign_host",
@@ -72,8 +72,8 @@ def _name_in(host: bytes) -> str | None:
     return None if found is None else found[1] or found[2]
 
 
-def _is_loopback(name: str) -> bool:
-    """`localhost` and what is under it never leaves the machine (RFC 6761, 6.3)."""
+def is_loopback(name: str) -> bool:
+    """Whether the name or address is this machine's own: `localhost` and what is under it never leaves it (RFC 6761, 6.3)."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     address = _address(name)

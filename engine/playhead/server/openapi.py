@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 
 from playhead import __version__
+from playhead.server.access import MAY, OPEN, Route
 from playhead.server.answers import ErrorAnswer
 from playhead.server.routes.lean import JSON, LeanRoute
 
@@ -19,6 +20,12 @@ Schemas = dict[tuple[Key, Mode], Json]
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _ERROR: Final[Key] = ("", "error")
+_BEARER: Final = "bearer"
+_SCHEME: Final[Json] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token of a scope that the operation names. A server that listens on its own machine only may ask for none.",
+}
 
 
 def described(routes: Sequence[LeanRoute], *, root: str = "") -> Json:
@@ -34,7 +41,7 @@ def described(routes: Sequence[LeanRoute], *, root: str = "") -> Json:
         "info": {"title": "Playhead", "version": __version__},
         **({"servers": [{"url": root}]} if root else {}),
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {_BEARER: _SCHEME}},
     }
 
 
@@ -64,6 +71,7 @@ def _operation(route: LeanRoute, schemas: Schemas, components: dict[str, Json]) 
         "description": route.about,
         "operationId": route.name,
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas, components)],
+        "security": _security((route.method, route.pattern)),
         "responses": {
             str(route.status.value): _good(route, schemas),
             "default": {
@@ -76,6 +84,13 @@ def _operation(route: LeanRoute, schemas: Schemas, components: dict[str, Json]) 
         schema = schemas[(route.name, "body"), "validation"]
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return operation
+
+
+def _security(place: Route) -> list[Json]:
+    """Any one of these does. OpenAPI 3.1 lets the scopes stand beside a scheme that has none of its own."""
+    if place in OPEN:
+        return [{}]
+    return [{_BEARER: sorted(scope.value for scope in MAY.get(place, ()))}]
 
 
 def _good(route: LeanRoute, schemas: Schemas) -> Json:

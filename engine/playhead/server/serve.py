@@ -22,9 +22,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from playhead.errors import UsageError
+from playhead.server.access import Door
 from playhead.server.connections import ConnectionLimits, Connections
 from playhead.server.gate import Gate
-from playhead.server.hosts import Hosts
+from playhead.server.hosts import Hosts, is_loopback
 from playhead.server.rates import RateLimits
 from playhead.server.streams import Streams
 
@@ -67,9 +68,12 @@ async def serve(
 
     `allowed_hosts`: under which names it may be asked, beside loopback's, `host`, and the address that a request comes in on.
     At the end open event streams are closed, and open requests get `grace_seconds`. Raises UsageError where the address
-    cannot be had, or an allowed host is none.
+    cannot be had, an allowed host is none, or others could reach the app and it requires no tokens, or nobody has one.
     """
+    allowed_hosts = tuple(allowed_hosts)
     names = Hosts(allowed_hosts, own="" if host in WILDCARDS else host)
+    if uds is None and reaches_others(host, allowed_hosts):
+        _check_guarded(app)
     listener, url = bind_unix(uds) if uds is not None else _bind(host, port)
     hosts = names if uds is None else None  # no browser speaks through a unix socket
     try:
@@ -168,6 +172,33 @@ class _Server(uvicorn.Server):
             transport = getattr(connection, "transport", None)
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
+
+
+def reaches_others(host: str, allowed_hosts: Iterable[str] = ()) -> bool:
+    """Whether other machines may reach what listens there: by its address, or because it has names of its own, for which a proxy on
+    this machine asks. A name that has no address is for `serve` to tell."""
+    if not all(map(is_loopback, allowed_hosts)):
+        return True
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        return False
+    return not all(is_loopback(str(address[0])) for *_, address in found)
+
+
+def _check_guarded(app: Starlette) -> None:
+    """UsageError: whoever reaches the app could command it, or nobody could."""
+    door: Door | None = getattr(app.state, "door", None)
+    if door is None or not door.required:
+        raise UsageError(
+            "others can reach this server, and could command it: it requires no tokens",
+            hint="make the app with `create_app(..., require_tokens=True)`, or listen on 127.0.0.1 only",
+        )
+    if not door.admission().can_be_entered():
+        raise UsageError(
+            "others can reach this server, so it requires tokens, and there is none by which anybody could use it",
+            hint="make the first one on this machine, `playhead token create NAME --scope admin`, and start the server again",
+        )
 
 
 def _bind(host: str, port: int) -> tuple[socket.socket, str]:

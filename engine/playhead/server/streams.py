@@ -1,7 +1,8 @@
 """Server-sent events: carries the pages of one subscription to one client, and keeps the register of open streams.
 
 A stream ends when its client goes away, stops reading, or has had it for its longest time, and when the server closes. Nobody
-loses anything by that: each message's id is a cursor, and the client comes back with it. A page is asked for only when the one
+loses anything by that: each message's id is a cursor, and the client comes back with it. One whose token counts no more ends
+within a heartbeat, with that as its last message, and is handed no page in between. A page is asked for only when the one
 before it was handed to the transport, so that a slow client costs one page and one socket buffer.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
@@ -98,13 +99,16 @@ def _too_many(message: str, status: int) -> ComeBack:
 
 
 class EventStream(Response):
+    """`check` raises what ends the stream, once something does; None: nothing may."""
+
     media_type = "text/event-stream"
 
-    def __init__(self, pages: Pages, streams: Streams) -> None:
+    def __init__(self, pages: Pages, streams: Streams, *, check: Callable[[], object] | None = None) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._pages = pages
         self._streams = streams
+        self._check = check or _nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Errors before the first byte have their status; later ones are the stream's last message."""
@@ -133,7 +137,7 @@ class EventStream(Response):
                 end = parts.cancel_scope
                 parts.start_soon(_until_gone, receive, end)
                 await out.begin(self.status_code, self.raw_headers)
-                parts.start_soon(_watch, out, limits, end)
+                parts.start_soon(self._watch, out, end)
                 await self._pass_on(pages, out)
                 end.cancel()
         await out.end()
@@ -141,9 +145,28 @@ class EventStream(Response):
     async def _pass_on(self, pages: AsyncIterator[EventPage], out: _Outlet) -> None:
         try:
             async for page in pages:
+                self._check()
                 await out.write(self._streams.message_of(page))
         except PlayheadError as error:
-            await out.write(b"event: " + EVENT_ERROR + b"\ndata: " + bytes(refusal(error).body) + b"\n\n")
+            await out.write_error(error)
+
+    async def _watch(self, out: _Outlet, end: anyio.CancelScope) -> None:
+        """Signs of life, and the end of a stream whose client is stuck, or may not have it any more."""
+        limits = self._streams.limits
+        looks = max(1, round(limits.heartbeat_seconds / limits.send_seconds))
+        while True:
+            for _ in range(looks):
+                await anyio.sleep(limits.heartbeat_seconds / looks)
+                if out.look():
+                    log.info("an event stream was ended: its client has not read for %g s", limits.send_seconds)
+                    return end.cancel()
+            try:
+                self._check()
+            except PlayheadError as error:
+                with anyio.move_on_after(limits.send_seconds):
+                    await out.write_error(error)
+                return end.cancel()
+            await out.beat()
 
 
 class _Outlet:
@@ -169,6 +192,9 @@ class _Outlet:
             await self._send({"type": "http.response.body", "body": message, "more_body": True})
             self._since = None
 
+    async def write_error(self, error: PlayheadError) -> None:
+        await self.write(b"event: " + EVENT_ERROR + b"\ndata: " + bytes(refusal(error).body) + b"\n\n")
+
     async def beat(self) -> None:
         """A sign of life, unless a message is one already."""
         if self._since is None:
@@ -187,19 +213,11 @@ class _Outlet:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _watch(out: _Outlet, limits: StreamLimits, end: anyio.CancelScope) -> None:
-    """Signs of life, and the end of a stream whose client is stuck."""
-    looks = max(1, round(limits.heartbeat_seconds / limits.send_seconds))
-    while True:
-        for _ in range(looks):
-            await anyio.sleep(limits.heartbeat_seconds / looks)
-            if out.look():
-                log.info("an event stream was ended: its client has not read for %g s", limits.send_seconds)
-                return end.cancel()
-        await out.beat()
-
-
 async def _until_gone(receive: Receive, end: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     end.cancel()
+
+
+def _nothing() -> None:
+    """Says that nothing has come in the way."""

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from rich.text import Text
 
+from playhead.cli import presented
 from playhead.cli.actions.keys import source_of
 from playhead.cli.exits import ExitCode, code_of
 from playhead.cli.moments import span
@@ -25,6 +26,7 @@ from playhead.cli.output import print_json, stdout
 from playhead.cli.place import Place
 from playhead.client.http import HttpServer
 from playhead.client.patience import Patience
+from playhead.credentials import credential_for
 from playhead.errors import PlayheadError
 from playhead.home import Home
 from playhead.ports.server import ServerApi
@@ -66,7 +68,7 @@ def examine(*, home: Path | None, server: str | None, as_json: bool) -> int:
 async def _examined(home: Path | None, server: str | None) -> list[Finding]:
     findings = [_python(), _packages()]
     try:
-        settings = Settings.load({"home": home, "server": server})
+        settings = Settings.load({"home": home, "server": server, "token_file": presented.token_file.get()})
     except PlayheadError as error:
         return [*findings, _failed("settings", error)]
     if not settings.home.exists():
@@ -74,7 +76,7 @@ async def _examined(home: Path | None, server: str | None) -> list[Finding]:
         findings.append(Finding("home", Health.WARN, text, "the first command that needs it makes it"))
         if settings.server_url is None:
             return findings
-        return findings + [found async for found in _server(settings.server_url, None)]
+        return findings + [found async for found in _server(settings.server_url, settings, None)]
     try:
         place = Place(settings, Home.open(settings))
     except PlayheadError as error:
@@ -133,7 +135,7 @@ def _storage(place: Place) -> Finding:
 async def _log_and_server(place: Place) -> AsyncGenerator[Finding]:
     url = place.server_url()
     if url is not None:
-        async for found in _server(url, place):
+        async for found in _server(url, place.settings, place):
             yield found
         return
     yield Finding("server", Health.WARN, "none serves this home", "flows run here; for agents: playhead up")
@@ -149,8 +151,13 @@ async def _log_and_server(place: Place) -> AsyncGenerator[Finding]:
         yield _failed("log", error)
 
 
-async def _server(url: str, place: Place | None) -> AsyncGenerator[Finding]:
-    async with HttpServer(url, patience=Patience(tries=2)) as api:
+async def _server(url: str, settings: Settings, place: Place | None) -> AsyncGenerator[Finding]:
+    try:
+        credential = credential_for(url, settings) if settings.server_url is not None else None
+    except PlayheadError as error:
+        yield _failed("token", error)
+        return
+    async with HttpServer(url, patience=Patience(tries=2), token=credential) as api:
         try:
             before = time.time()
             info = await api.info()

@@ -25,7 +25,7 @@ from playhead.hosting import HomeLock, own
 from playhead.ports.server import ServerApi
 from playhead.server.app import create_app
 from playhead.server.descriptors import ask_for_more
-from playhead.server.serve import DEFAULT_PORT, serve
+from playhead.server.serve import DEFAULT_PORT, reaches_others, serve
 
 if TYPE_CHECKING:
     from playhead.agent.base import Agent
@@ -39,6 +39,7 @@ class Address:
     host: str
     port: int | None  # None: the usual one
     allowed_hosts: tuple[str, ...] = ()  # none: those of the settings
+    require_tokens: bool = False  # also where only this machine can reach it
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,14 @@ async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(own(place.home, await _taken(place.home)))
             port = DEFAULT_PORT if address.port is None else address.port
-            serving = serve(create_app(api), address.host, port, allowed_hosts=place.settings.allowed_hosts)
-            url = await stack.enter_async_context(serving)
+            names = place.settings.allowed_hosts
+            asked = address.require_tokens or place.settings.require_tokens
+            guarded = asked or reaches_others(address.host, names)
+            app = create_app(api, require_tokens=guarded)
+            url = await stack.enter_async_context(serve(app, address.host, port, allowed_hosts=names))
             agent = await _attached(stack, place, api, url, wanted, stop_runners=True) if wanted else None
-            stack.enter_context(noted(place.home, url))
+            # Whoever may open the home may do all with its log, and needs no token for that.
+            stack.enter_context(noted(place.home, f"unix://{place.home.socket_path}" if guarded else url))
             _announce(place, url, agent, as_json=as_json)
             await _told_to_end(signals, as_json=as_json)
 
@@ -84,7 +89,7 @@ async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: 
 
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
-            api = await stack.enter_async_context(HttpServer(url))
+            api = await stack.enter_async_context(HttpServer(url, token=place.credential()))
             await api.info()  # nobody there is an error now; later the agent waits for its server to come back
             agent = await _attached(stack, place, api, url, wanted, stop_runners=False)
             _announce(place, url, agent, as_json=as_json)

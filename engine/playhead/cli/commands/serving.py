@@ -22,6 +22,7 @@ def up(
     host: options.Host = LOOPBACK,
     port: options.Port = None,
     allowed_hosts: options.AllowedHosts = None,
+    require_tokens: options.RequireTokens = False,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
     home: options.HomeDir = None,
@@ -31,20 +32,23 @@ def up(
     from playhead.cli.actions.serve import Address, AgentWanted, serve_home
 
     agent = AgentWanted(labels=tuple(labels or ()), capacity=capacity)
-    return serve_home(Address(host, port, tuple(allowed_hosts or ())), agent, home=home, as_json=json)
+    address = Address(host, port, tuple(allowed_hosts or ()), require_tokens)
+    return serve_home(address, agent, home=home, as_json=json)
 
 
 def server(
     host: options.Host = LOOPBACK,
     port: options.Port = None,
     allowed_hosts: options.AllowedHosts = None,
+    require_tokens: options.RequireTokens = False,
     home: options.HomeDir = None,
     json: options.Json = False,
 ) -> int:
     """Run a server alone on this home, until Ctrl-C. It sees facts only, never code or data."""
     from playhead.cli.actions.serve import Address, serve_home
 
-    return serve_home(Address(host, port, tuple(allowed_hosts or ())), None, home=home, as_json=json)
+    address = Address(host, port, tuple(allowed_hosts or ()), require_tokens)
+    return serve_home(address, None, home=home, as_json=json)
 
 
 def local(

@@ -13,7 +13,7 @@ from playhead.cli.moments import ago, span, took
 from playhead.cli.rendering.states import counts_line, styled
 from playhead.core.events import Schedule
 from playhead.core.views import RunSummary
-from playhead.ports.server import AgentView, FlowView
+from playhead.ports.server import AgentView, FlowView, TokenView
 
 ID_DIGITS: Final = (
     12  # of a run's id in a table: 48 bits, so that nobody sees two alike, and every command takes a prefix
@@ -66,6 +66,14 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
             agent.version,
             heard,
         )
+    return table
+
+
+def tokens_table(tokens: Iterable[TokenView], now: datetime) -> Table:
+    table = plain_table("TOKEN", "SCOPE", "STATE", "MADE", "ENDS")
+    for token in tokens:
+        ends = ago(token.revoked_at or token.expires_at, now)
+        table.add_row(token.name, token.scope, token.state, ago(token.created_at, now), ends)
     return table
 
 

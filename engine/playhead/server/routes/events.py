@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from playhead.ports.server import EventFilter
+from playhead.server.access import bearer_of
 from playhead.server.routes.lean import Query, Routes, api_of
 from playhead.server.streams import EventStream, Streams
 
@@ -33,4 +34,6 @@ async def events(request: Request, query: Following) -> Response:
     """The log as it grows, from the cursor on. A client that reconnects sends `Last-Event-ID`, which wins over `cursor`."""
     which = EventFilter(streams=query.stream, types=query.type)
     streams: Streams = request.app.state.streams
-    return EventStream(api_of(request).events(cursor=query.cursor, which=which), streams)
+    bearer = bearer_of(request.scope)
+    pages = api_of(request).events(cursor=query.cursor, which=which)
+    return EventStream(pages, streams, check=bearer.check if bearer is not None else None)

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from playhead.ports.server import ServerApi
+from playhead.server.access import check_may
 from playhead.server.answers import parsed, parsed_query
 
 ApiSource = Callable[[], ServerApi]
@@ -62,12 +63,13 @@ class LeanRoute(Route):
         self.query: type[Query] | None = hints.get("query")
         self.body: type[BaseModel] | None = hints.get("body")
         self.method = method
+        self.pattern = PREFIX + path  # with names of parameters, as it was declared
         self.tag = tag
         self.answers = answers
         self.media_type = media_type
         self.about = inspect.getdoc(endpoint) or ""
         self._handle = self._handler(endpoint)
-        super().__init__(PREFIX + path, self._handle, methods=[method], name=endpoint.__name__)
+        super().__init__(self.pattern, self._handle, methods=[method], name=endpoint.__name__)
         self.methods = {method}  # Starlette would add HEAD, which is of no use for what a program asks
         assert set(inspect.signature(endpoint).parameters) <= {"request", "query", "body", *self.param_convertors}
 
@@ -82,9 +84,10 @@ class LeanRoute(Route):
         await response(scope, receive, send)
 
     def _handler(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        query, body = self.query, self.body
+        query, body, place = self.query, self.body, (self.method, self.pattern)
 
         async def handle(request: Request) -> Response:
+            check_may(request.scope, place)
             taken: dict[str, Any] = dict(request.path_params)
             if query is not None:
                 taken["query"] = parsed_query(query.read(request), query)
