@@ -61,13 +61,8 @@ class Bounds:
 
     def look(self) -> None:
         """L1, L2 and L9."""
-        server = self.server
-        if server.service is None or server.process.stopped_until > self.now():
-            for run, (status, epoch, _) in self.since.items():
-                self.since[run] = status, epoch, self.now()
-            return
         for run, story in self.checkers.stories.items():
-            self._look_at(run, story, max(server.up_since, server.process.stopped_until))
+            self._look_at(run, story, self.server.at_work_since)
 
     def _look_at(self, run: str, story: Story, quiet_since: float) -> None:
         state = story.state

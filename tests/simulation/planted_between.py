@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import pytest
+from anyio.abc import TaskGroup
 
 from playhead.agent import base, custody, follower
 from playhead.agent.base import Agent
@@ -33,6 +34,7 @@ from playhead.service.clockwork import Clockwork, ScheduledFlow
 from playhead.service.leases import Leases
 from playhead.service.service import Service
 from tests.simulation.backend import LogDisk
+from tests.simulation.machine import MachineRunner
 from tests.simulation.planted import nothing, put_in_place
 
 T = TypeVar("T")
@@ -164,6 +166,18 @@ def forgets_missed_times(patch: pytest.MonkeyPatch) -> None:
 
 
 # --- agents ------------------------------------------------------------------------------------------------------------------------
+
+
+def launches_twice(patch: pytest.MonkeyPatch) -> None:
+    """An agent that is started again launches what its earlier life has launched, without a look at run and epoch."""
+    adopt = Agent._adopt  # pyright: ignore[reportPrivateUsage]  # as above
+
+    def again(it: Agent, tasks: TaskGroup, launched: Launched) -> None:
+        assert isinstance(launched, MachineRunner)
+        launched.begin()
+        adopt(it, tasks, launched)
+
+    put_in_place(patch, Agent, "_adopt", again)
 
 
 def takes_absence_for_death(patch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ them, so that what is on the way are bytes.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,12 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._mourners: list[Callable[[], None]] = []
+
+    @property
+    def at_work_since(self) -> float:
+        """Infinite while there is none, or while it is stopped."""
+        stopped = self.process.stopped_until > self._schedule.now
+        return math.inf if self.service is None or stopped else max(self.up_since, self.process.stopped_until)
 
     def start(self) -> None:
         if not self.process.dead:

@@ -55,6 +55,15 @@ def test_the_weather_is_neither_too_fine_nor_too_rough() -> None:
     assert sum(told.succeeded for told in worlds) >= 0.7 * len(worlds)
     assert sum(told.epochs > len(told.ends) for told in worlds) >= len(worlds) / 3  # a run had more than one runner
     assert sum(told.epochs > len(told.ends) + 1 for told in worlds) >= 3
+    for happens in (
+        "server.2/",
+        "otter.2/agent",
+        "cut off",
+        "watcher: killed",
+        "answer to start: none",
+        "look for survivors",
+    ):
+        assert sum(any(happens in line for line in told.trace) for told in worlds) >= 2, happens
 
 
 PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
@@ -82,6 +91,7 @@ PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
     (between.losses_without_end, wt.killed_again_and_again, ck.BOUNDED),
     (between.starts_beyond_its_lease, wt.cut_off_for_long, ck.LEASED),
     (between.forgets_missed_times, wt.missed_times, ck.EACH_TIME),
+    (between.launches_twice, wt.killed_agent, ck.NO_ERROR),
     (between.takes_absence_for_death, wt.lost_from_sight, ck.PROOF),
     (between.keeps_slots_for_ever, wt.many_runs, ck.PROGRESS),
     (between.asks_only_once, wt.silent_server, ck.NO_ERROR),

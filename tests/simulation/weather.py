@@ -227,6 +227,11 @@ def silent_agent(_: random.Random) -> Weather:
     return Weather(flows=(0,), agents=((Fate(1, Fault.STOP, 10 * LEASE_SECONDS, "launch"),),))
 
 
+def killed_agent(rng: random.Random) -> Weather:
+    """The agent is killed while its runner lives, and comes back."""
+    return Weather(flows=(rng.randrange(2),), agents=((Fate(rng.randint(1, 2), Fault.KILL, where="ask beat"),),))
+
+
 def cancelled_while_stopped(rng: random.Random) -> Weather:
     """The runner is stopped for long, and somebody cancels."""
     stop = Fate(rng.randint(60, 100), Fault.STOP, 20 * LEASE_SECONDS)

@@ -128,7 +128,9 @@ class World:
         self.workers.on_launch = self._on_launch
         self.hosts = [self._host(name) for name in NAMES[: len(weather.agents)]]
         self.watchers = [Watcher(which, self.checkers.log, self.checkers.fail) for which in FILTERS[: weather.watchers]]
-        self.client = Client(weather, rng, self.checkers, self.watchers, lambda: self.healed, KEY)
+        self.client = Client(
+            weather, rng, self.checkers, self.watchers, lambda: self.healed, self._server_at_work_for, KEY
+        )
         self.runners = self.checkers.runners
         self.healed = False
         self.done = False
@@ -192,6 +194,9 @@ class World:
         return (
             f"after {self.schedule.now:.0f} s: runs {runs}; runners {alive}; watchers behind {behind}; client {asked}"
         )
+
+    def _server_at_work_for(self) -> float:
+        return self.schedule.now - self.server.at_work_since
 
     def _heal(self) -> None:
         """From here on nothing goes wrong, and who is down comes back."""
