@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playhead.core.names import Epoch, RunId, Seq
+from playhead.core.names import Epoch, RunId, Seq, TaskKey
 from playhead.errors import (
     EpochOver,
     Fenced,
@@ -47,6 +47,14 @@ class Journal:
 
     def _durable(self, first: Seq, records: Sequence[Record]) -> None:
         self.counted += range(first, first + len(records))
+
+
+def test_no_two_executions_of_a_call_share_a_blob() -> None:
+    """A late worker of an epoch that is over writes beside its successor's result, never over it and never in its way."""
+    places = [JournalPlace(RUN, Epoch(epoch), grant) for epoch, grant in ((1, "aabbccdd"), (2, "eeff0011"))]
+    executions = [(place, attempt, nonce) for place in places for attempt in (1, 2) for nonce in ("11", "22")]
+    names = {place.blob(TaskKey("t"), attempt, nonce) for place, attempt, nonce in executions}
+    assert len(names) == len(executions)
 
 
 def test_records_read_back_in_order_with_their_payloads() -> None:

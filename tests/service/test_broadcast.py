@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from playhead.log.memory import MemoryBackend
 from playhead.ports.server import EventFilter, EventPage
 from playhead.ports.store import Append, Expect, NewEvent, Recorded
 from playhead.service.audiences import Audiences
-from playhead.service.broadcast import QUEUED_EVENTS, Broadcast
+from playhead.service.broadcast import QUEUED_EVENTS, Broadcast, Listener
 from tests.server.scripted import recorded
 from tests.server.serving import until
 
@@ -103,6 +104,19 @@ async def test_one_who_takes_slowly_reads_the_log_and_loses_nothing() -> None:
         assert [event.position for event in quick] == list(range(1, last + 1))
         last = await append(log, "a", "y")
         assert [event.position for event in (await anext(slow)).events] == [last], "level again"
+
+
+async def test_what_is_kept_for_one_who_takes_nothing_is_bounded() -> None:
+    async with on_air() as (log, broadcast), broadcast.open(None, EventFilter()) as idle:
+        first = asyncio.ensure_future(anext(idle))
+        await asyncio.sleep(0)
+        last = await append(log, "a", "x")
+        await first
+        for _ in range(6):
+            last = await append(log, "a", *["x"] * (QUEUED_EVENTS // 2))
+        await follow(broadcast, last)  # by now all of it was handed out
+        kept = [listener.queued for listener in gc.get_objects() if isinstance(listener, Listener)]
+        assert max(kept) <= QUEUED_EVENTS
 
 
 async def test_a_cursor_ahead_of_the_broadcast_is_not_given_what_it_has_seen() -> None:
