@@ -17,7 +17,7 @@ SECOND = JournalPlace(RUN, Epoch(2), "eeff0011")
 
 
 def written(storage: MemoryStorage, place: JournalPlace) -> JournalWriter:
-    return JournalWriter(storage, place, KEY, on_durable=lambda *_: None, on_end=lambda _: None)
+    return JournalWriter(storage, place, KEY, on_durable=lambda first, records: None, on_end=lambda error: None)
 
 
 def adopts(found: Recall) -> Record:
