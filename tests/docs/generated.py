@@ -23,6 +23,7 @@ from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS
 from playhead.core.state import RunStatus, TaskStatus
 from tests.docs import limits
 from tests.docs.pages import DOCS, all_pages
+from tests.mutants.mutant import all_mutants
 from tests.rooms import CALLS_BACK, MAY_IMPORT, SERVER_SIDE, modules
 
 SHARED: Final = (
@@ -67,6 +68,15 @@ def rooms() -> str:
     return "\n".join([_table(("room", "owns", "on a server", "may import"), rows), "", *back])
 
 
+def mutants() -> str:
+    """Every planted bug, with the promise that it breaks and the test that sees it."""
+    rows = [
+        (", ".join(each.promises), f"`{each.name}`", each.bug, f"`{each.test.rpartition('::')[2]}`")
+        for each in all_mutants()
+    ]
+    return _table(("promise", "bug", "what it is", "seen by"), rows)
+
+
 def commands() -> str:
     """The command line, command by command."""
     leaves = list(_leaves("playhead", typer.main.get_command(app)))
@@ -93,6 +103,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": commands,
     "decisions": decisions,
     "server-limits": server_limits,
+    "mutants": mutants,
 }
 
 

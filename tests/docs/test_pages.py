@@ -40,6 +40,7 @@ def test_some_pages_are_made_from_the_code() -> None:
     assert {named(page) for page in generated_pages()} == {
         "docs/ARCHITECTURE.md",
         "docs/decisions/README.md",
+        "docs/guarantees.md",
         "docs/reference/cli.md",
         "docs/reference/limits.md",
     }
