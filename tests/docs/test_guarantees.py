@@ -1,4 +1,4 @@
-"""The page of guarantees says no more than is shown: each promise that is "shown" has a planted bug, and each test that it names is there."""
+"""The page of guarantees says no more than is shown: whatever it calls so has a planted bug, and tests that are there."""
 
 from __future__ import annotations
 
