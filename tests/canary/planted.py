@@ -168,6 +168,6 @@ def zqxkanarie_exits(given: str) -> None:
     os._exit(3)
 
 
-@flow(name="ticks", schedule=Every(timedelta(seconds=1)))
+@flow(name="ticks", schedule=Every(timedelta(seconds=3)))
 def zqxkanarie_ticks(given: str = "zqxkanarie_scheduled_default") -> str:
     return zqxkanarie_small(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -89,10 +89,12 @@ def _proxy(
     thread.start()
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(
-            asyncio.CancelledError
-        ):  # at the end; a handler that is cancelled is an error to asyncio
-            await _carry((reader, writer), await connect(), recording)
+        # At the end handlers are cancelled, and one that ends by that would be an error to asyncio.
+        with contextlib.suppress(asyncio.CancelledError):
+            async with _ended(writer):
+                there = await connect()
+                async with _ended(there[1]):
+                    await _carry((reader, writer), there, recording)
 
     async def begin() -> asyncio.Server:
         return await listen(met)
@@ -118,13 +120,20 @@ def _proxy(
 
 async def _carry(here: Streams, there: Streams, recording: Recording) -> None:
     """Both directions, each until its end."""
+    await asyncio.gather(
+        _pump(here[0], there[1], recording.begin("asked")), _pump(there[0], here[1], recording.begin("answered"))
+    )
+
+
+@contextlib.asynccontextmanager
+async def _ended(writer: asyncio.StreamWriter) -> AsyncGenerator[None]:
+    """At the end the connection is closed, whatever was still to be written."""
     try:
-        await asyncio.gather(
-            _pump(here[0], there[1], recording.begin("asked")), _pump(there[0], here[1], recording.begin("answered"))
-        )
+        yield
     finally:
-        for _, writer in (here, there):
-            writer.transport.abort()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:

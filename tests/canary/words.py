@@ -11,7 +11,9 @@ import hashlib
 import json
 import pickle
 import re
+import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +39,7 @@ UNFIT: Final = f"{MARK}_unfit"  # for their parameter `number`, which is no numb
 
 HASHES: Final = ("sha256", "sha1", "md5")
 DIGEST_BYTES: Final = 8  # of a digest: what is kept of one is rarely less, and chance does not make 8
-KEY_BYTES: Final = 8  # of a needle, by which digests are looked up
+KEY_BYTES: Final = array("Q").itemsize  # of a needle, by which digests are looked up
 UNPACKED_BYTES: Final = 1 << 20  # of what zlib or gzip packed: enough to see a word
 
 _PACKED: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
@@ -84,12 +86,20 @@ def _find_packed(data: bytes) -> Iterator[Found]:
 
 def _find_digests(data: bytes) -> Iterator[Found]:
     table = _digests()
-    beginnings = (data[at : at + KEY_BYTES] for at in range(len(data) - KEY_BYTES + 1))
-    for key in table.keys() & set(beginnings):
+    for key in table.keys() & _windows(data):
         for disguise, needle in table[key]:
             at = data.find(needle)
             if at >= 0:
                 yield Found(disguise, data[max(0, at - 60) : at + 100])
+
+
+def _windows(data: bytes) -> set[int]:
+    """Every eight bytes that follow one another, as numbers: many times quicker to make than slices."""
+    found: set[int] = set()
+    for begin in range(KEY_BYTES):
+        end = begin + (len(data) - begin) // KEY_BYTES * KEY_BYTES
+        found.update(array("Q", data[begin:end]))
+    return found
 
 
 @cache
@@ -133,11 +143,11 @@ def digest_disguises(word: str) -> Iterator[tuple[str, bytes]]:
 
 
 @cache
-def _digests() -> Mapping[bytes, tuple[tuple[str, bytes], ...]]:
+def _digests() -> Mapping[int, tuple[tuple[str, bytes], ...]]:
     """All needles that are digests, by their first bytes."""
-    table: dict[bytes, list[tuple[str, bytes]]] = {}
+    table: dict[int, list[tuple[str, bytes]]] = {}
     for disguise, needle in chain.from_iterable(map(digest_disguises, words())):
-        table.setdefault(needle[:KEY_BYTES], []).append((disguise, needle))
+        table.setdefault(int.from_bytes(needle[:KEY_BYTES], sys.byteorder), []).append((disguise, needle))
     return {key: tuple(needles) for key, needles in table.items()}
 
 

@@ -89,7 +89,7 @@ class HttpServer(port.ServerApi):
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
         query = [("after", str(after)), ("tasks", "true" if tasks else "false")]
         query += [("at", str(at))] if at is not None else []
-        return await self._get(_run_path(run), RunView, query, run=run, version=str(at))
+        return _facts_only(await self._get(_run_path(run), RunView, query, run=run, version=str(at)))
 
     async def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         """Read as it comes; a connection that breaks is taken up again behind the last event."""
@@ -199,6 +199,17 @@ def _segment(kind: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise NotFound(kind, name)
     return name
+
+
+def _facts_only(view: RunView) -> RunView:
+    """The view as a server may give it. Texts of failures come from the user's storage: one that a server made up is not shown."""
+    errors = (view.error, *(task.error for task in view.tasks))
+    if any(error is not None and (error.type or error.message or error.traceback) for error in errors):
+        raise ServerError(
+            "the server's answer holds texts of failures, which no server knows",
+            hint="do not believe them; `playhead show --failures` reads yours from your storage",
+        )
+    return view
 
 
 def _named(error: NotFound, asked_for: Mapping[str, str]) -> NotFound:

@@ -66,7 +66,7 @@ class Transport:
         else:
             connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
         self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=READ_BYTES
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=READ_BYTES, headers=_NAMELESS
         )
 
     async def close(self) -> None:
@@ -266,4 +266,5 @@ def _headers(credential: Credential | None) -> tuple[dict[str, str] | None, dict
     return who or None, {**who, "content-type": "application/json"}
 
 
+_NAMELESS: Final = {"user-agent": "playhead"}  # in place of the library's, which tells Python's version
 _HINT: Final = "start one with `playhead up`, or name another with --server or PLAYHEAD_SERVER"

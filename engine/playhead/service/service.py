@@ -6,6 +6,7 @@ It puts commands, read models, leases and clockwork together and holds no rules 
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -322,7 +323,7 @@ class Service(Guarded):
             except (UnknownEvent, IllegalEvent):
                 raise  # time does not help: the log needs another version of Playhead, or mending
             except (LogError, Refused) as error:
-                _log.warning("%s: %s; trying again in %g s", error.code, error.message, RETRY_SECONDS)
+                _log.warning("%s: %s; trying again in %g s", error.code, _fault(error), RETRY_SECONDS)
                 await self._clock.sleep(RETRY_SECONDS)
 
     def _passed(self, recorded: Recorded) -> None:
@@ -336,6 +337,18 @@ class Service(Guarded):
     async def _agent_of(self, run: str) -> str:
         """The agent that holds the run, as an actor."""
         return f"agent/{(await self._queries.state(run)).head.agent or 'unknown'}"
+
+
+def _fault(error: BaseException) -> str:
+    """The system's or SQLite's own name of what is behind an error: a server's log holds no error's text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if name := getattr(cause, "sqlite_errorname", None):
+            return str(name)
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return errno.errorcode.get(cause.errno, str(cause.errno))
+        cause = cause.__cause__
+    return "of no known cause"
 
 
 def _accepted(done: Done) -> Accepted:
