@@ -58,6 +58,7 @@ GOOD: dict[str, Any] = {
     "died": {"epoch": 1, "signal": 9, "drained": False},
     "start": {**EPOCH, "storage": HEX, "python": "3.11", "key_scheme": 1},
     "heartbeat": EPOCH,
+    "create_token": {"name": "visitor", "scope": "viewer", "digest": "0" * 64, "lifetime_seconds": 60},
     "report": {
         **EPOCH, "origin": 1, "first_seq": 0,
         "events": [["task.submitted", 1, {"at": 5, "key": "one", "name": "one", "after": ["two"]}]],
