@@ -22,7 +22,7 @@ from tests.canary.words import GIVEN, MARK, UNFIT, find_mark
 from tests.canary.world import EXECUTORS, User, headers_of, server_at_debug, told_in, told_in_memory, variable
 from tests.system.machine import Machine, ended, machine
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 READING = (("runs",), ("flows",), ("agents",), ("events", "--all"), ("doctor",))
 READING_A_RUN = (("show",), ("show", "--steps"), ("show", "--failures"), ("events",), ("replay",), ("logs",))
