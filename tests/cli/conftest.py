@@ -52,7 +52,16 @@ class Runs:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of whoever runs the tests counts, and no test writes into their home."""
-    for name in ("PLAYHEAD_SERVER", "PLAYHEAD_STORAGE", "PLAYHEAD_STORE", "PLAYHEAD_CONFIG", "PLAYHEAD_KEY", "COLUMNS"):
+    for name in (
+        "PLAYHEAD_SERVER",
+        "PLAYHEAD_STORAGE",
+        "PLAYHEAD_STORE",
+        "PLAYHEAD_CONFIG",
+        "PLAYHEAD_KEY",
+        "PLAYHEAD_TOKEN",
+        "PLAYHEAD_TOKEN_FILE",
+        "COLUMNS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path / "home"))
 
