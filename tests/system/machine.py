@@ -27,7 +27,8 @@ class Machine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.env = {**os.environ, "PLAYHEAD_HOME": str(home), "PYTHONPATH": str(FLOWS.parent), "NO_COLOR": "1"}
-        self.env.pop("PLAYHEAD_SERVER", None)
+        for name in ("PLAYHEAD_SERVER", "PLAYHEAD_TOKEN", "PLAYHEAD_TOKEN_FILE"):
+            self.env.pop(name, None)
         self.started: list[subprocess.Popen[bytes]] = []
 
     @property

@@ -151,6 +151,11 @@ class Transport:
         )
 
     def _unreachable(self, error: Exception) -> ServerUnreachable:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return ServerUnreachable(
+                f"the server at {self.url} has a certificate that is not trusted here: {error.certificate_error}",
+                hint="if it is from an authority of your own, set SSL_CERT_FILE to a file with the authority's certificate",
+            )
         return ServerUnreachable(f"the server at {self.url} cannot be reached: {_reason(error)}", hint=_HINT)
 
     def _refusal(self, response: aiohttp.ClientResponse, answer: bytes) -> PlayheadError:
