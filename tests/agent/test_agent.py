@@ -21,6 +21,8 @@ from playhead.ports.server import (
     DiedRequest,
     EventFilter,
     EventPage,
+    FoundJournal,
+    ReconcileRequest,
     RunFilter,
     RunPage,
     ServerApi,
@@ -258,6 +260,22 @@ async def test_a_claim_that_an_earlier_life_did_not_launch_is_given_back_at_once
         assert (again.run, again.epoch) == (claimed, 2)
         assert (await world.event(claimed, "run.released")).data == {"epoch": 1, "reason": "runner_died"}
         assert "run.released" not in await world.story(launched)
+
+
+async def test_a_run_of_which_storage_knows_more_than_the_log_is_not_claimed(caplog: pytest.LogCaptureFixture) -> None:
+    """The log was put back from an older copy: to begin the run would do again what that journal holds."""
+    machine = Machine()
+    async with a_world() as world:
+        forgotten, sound = await world.ask(), await world.ask()
+        world.storage.create_if_absent(f"runs/{forgotten}/1-{'f0' * 8}/segments/000001", b"what a runner wrote")
+        async with at_work(an_agent(world, machine)):
+            assert (await machine.launched(1)).run == sound
+            assert await world.story(forgotten) == ["run.scheduled", "run.ready"], "no epoch's number is given away"
+            while f"playhead reconcile {forgotten}" not in caplog.text:
+                await anyio.lowlevel.checkpoint()
+            request = ReconcileRequest(journals=(FoundJournal(epoch=1, grant="f0" * 8),), python="3.11")
+            await world.api.reconcile(forgotten, request)
+            assert ((taken := await machine.launched(2)).run, taken.epoch) == (forgotten, 2)
 
 
 @pytest.mark.parametrize("deaf", [False, True])

@@ -17,7 +17,7 @@ async def test_takes_the_oldest_first_and_each_once() -> None:
     ready = ReadyRuns(Pace())
     for run in ("a", "b", "a", "c"):
         ready.offer(run)
-    assert [await ready.take() for _ in range(3)] == ["a", "b", "c"]
+    assert [(await ready.take()).run for _ in range(3)] == ["a", "b", "c"]
 
 
 async def test_a_withdrawn_run_is_not_taken() -> None:
@@ -25,7 +25,7 @@ async def test_a_withdrawn_run_is_not_taken() -> None:
     ready.offer("a")
     ready.offer("b")
     ready.withdraw("a")
-    assert await ready.take() == "b"
+    assert (await ready.take()).run == "b"
 
 
 async def test_take_waits_for_an_offer() -> None:
@@ -33,7 +33,7 @@ async def test_take_waits_for_an_offer() -> None:
     taken: list[str] = []
 
     async def take() -> None:
-        taken.append(await ready.take())
+        taken.append((await ready.take()).run)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(take)
@@ -47,11 +47,11 @@ async def test_the_first_failure_costs_no_rest_and_the_second_does() -> None:
     ready = ReadyRuns(LONG)
     ready.failed("a")
     ready.offer("a")
-    assert await ready.take() == "a"
+    assert (await ready.take()).run == "a"
     ready.failed("a")
     ready.offer("a")
     ready.offer("b")
-    assert await ready.take() == "b"
+    assert (await ready.take()).run == "b"
 
 
 async def test_a_resting_run_is_taken_after_its_rest() -> None:
@@ -59,7 +59,7 @@ async def test_a_resting_run_is_taken_after_its_rest() -> None:
     ready.failed("a")
     ready.failed("a")
     ready.offer("a")
-    assert await ready.take() == "a"
+    assert (await ready.take()).run == "a"
 
 
 async def test_a_resting_run_can_be_withdrawn() -> None:
@@ -69,7 +69,7 @@ async def test_a_resting_run_can_be_withdrawn() -> None:
     ready.offer("a")
     ready.withdraw("a")
     ready.offer("b")
-    assert await ready.take() == "b"
+    assert (await ready.take()).run == "b"
 
 
 async def test_the_end_of_a_run_forgets_its_failures() -> None:
@@ -78,7 +78,7 @@ async def test_the_end_of_a_run_forgets_its_failures() -> None:
     ready.failed("a")
     ready.ended("a")
     ready.offer("a")
-    assert await ready.take() == "a"
+    assert (await ready.take()).run == "a"
 
 
 async def test_asks_for_more_once_it_runs_empty_after_it_was_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ async def test_asks_for_more_once_it_runs_empty_after_it_was_full(monkeypatch: p
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
-        assert [await ready.take(), await ready.take()] == ["a", "b"]
+        assert [(await ready.take()).run, (await ready.take()).run] == ["a", "b"]
         await anyio.lowlevel.checkpoint()
         assert not wanted.is_set()
         tasks.start_soon(ready.take)

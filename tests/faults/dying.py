@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from playhead import ProcessExecutor, current_run, flow, task
@@ -34,6 +35,22 @@ def step(run: str, number: int, dies: bool = False) -> bytes:
     if dies and is_first(run, f"died.{number}"):
         os.kill(os.getpid(), signal.SIGKILL)
     return bytes(LARGE_BYTES if number == 1 else number)
+
+
+@task
+def held_step(run: str, number: int, holds: bool) -> int:
+    """With `holds` it ends when somebody makes the file `LEDGER.<run>.go`."""
+    wrote(run, "step", number, os.getpid())
+    while holds and not Path(f"{os.environ['LEDGER']}.{run}.go").exists():
+        time.sleep(0.02)
+    return number
+
+
+@flow
+def held_steps(length: int = 4, holds_at: int = 2) -> int:
+    run = current_run()
+    wrote(run.id, "epoch", run.attempt, os.getpid())
+    return sum(held_step(run.id, number, holds=number == holds_at) for number in range(length))
 
 
 @flow

@@ -411,9 +411,9 @@ async def test_a_row_costs_little_beside_its_body(tmp_path: Path) -> None:
     assert path.stat().st_size / 5000 - body < 120
 
 
-async def test_a_closed_log_is_one_file_and_its_lock(tmp_path: Path) -> None:
+async def test_a_closed_log_is_one_file_with_its_lock_and_its_mark(tmp_path: Path) -> None:
     await filled(tmp_path / "log.db")
-    assert {path.name for path in tmp_path.iterdir()} == {"log.db", "log.db.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"log.db", "log.db.lock", "log.db.mark"}
 
 
 async def test_reading_a_closed_log_is_an_error(tmp_path: Path) -> None:

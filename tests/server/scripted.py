@@ -167,6 +167,9 @@ class ScriptedApi(Guarded):
         for event in self.log[after_version:]:
             yield event
 
+    async def reconcile(self, run: str, request: port.ReconcileRequest) -> port.Accepted:
+        return cast("port.Accepted", self._asked("reconcile", run, request) or ACCEPTED)
+
     async def cancel(self, run: str) -> port.Accepted:
         return cast("port.Accepted", self._asked("cancel", run) or ACCEPTED)
 

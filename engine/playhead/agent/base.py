@@ -140,10 +140,10 @@ class Agent:
         while not self._drain_asked.is_set():
             slot = object()
             await self._slots.acquire_on_behalf_of(slot)
-            run = await self._ready.take()
+            ready = await self._ready.take()
             if self._drain_asked.is_set():
                 return
-            custody = Custody(self._means, run)
+            custody = Custody(self._means, ready.run, known=ready.epoch)
             self._custodies[custody] = None
             tasks.start_soon(self._keep, custody, slot)
 

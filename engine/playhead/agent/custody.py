@@ -18,7 +18,7 @@ from playhead.agent.ready import ReadyRuns
 from playhead.agent.user_side import UserSide
 from playhead.core.events import ReleaseReason
 from playhead.core.tokens import SECRET_BYTES, Token
-from playhead.errors import PlayheadError, Refused, StorageUnavailable, TrustError
+from playhead.errors import PlayheadError, Refused, StorageError, StorageUnavailable, TrustError
 from playhead.failpoints import reach
 from playhead.ports.server import Claimed, ClaimRequest, DiedRequest, ReleaseRequest, ServerApi
 from playhead.runner.bootstrap import LogLevel
@@ -43,10 +43,11 @@ class Means:
 
 
 class Custody:
-    """One run in this agent's hands. `epoch` is 0 until the claim was granted."""
+    """One run in this agent's hands. `epoch` is 0 until the claim was granted; `known` is the newest that the log had given before."""
 
-    def __init__(self, means: Means, run: str) -> None:
+    def __init__(self, means: Means, run: str, *, known: int = 0) -> None:
         self._means = means
+        self._known = known
         self._claim = secrets.token_hex(16)
         self._token = Token(run, secrets.token_bytes(SECRET_BYTES), of_runner=True)
         self._grace: float | None = None
@@ -66,6 +67,8 @@ class Custody:
 
     async def serve(self) -> None:
         """Claim, launch and watch. Returns when the run is this agent's no longer. A claim that another won is silent."""
+        if not await self._may_go_on():
+            return
         claimed = await self._claimed()
         if claimed is None:
             return
@@ -105,6 +108,25 @@ class Custody:
             return
         with anyio.move_on_after(self._means.pace.farewell_seconds):
             await self._report(launched, end)
+
+    async def _may_go_on(self) -> bool:
+        """A journal of an epoch that the log does not know: the log was put back from an older copy. To begin what it offers would do
+        once more, in silence, what that journal holds. Looked for before the claim, which would give such an epoch's number away."""
+        try:
+            forgotten = await to_thread.run_sync(self._means.user_side.forgotten, self.run, self._known)
+        except StorageError as error:
+            _log.error("run %s was not claimed: %s", self.run, error)
+            return False
+        if forgotten:
+            _log.error(
+                "run %s was not claimed: storage holds %s, and the log knows epochs up to %d. Was the log put back from an older"
+                " copy? `playhead reconcile %s` tells it what it has forgotten",
+                self.run,
+                ", ".join(forgotten),
+                self._known,
+                self.run,
+            )
+        return not forgotten
 
     async def _claimed(self) -> Claimed | None:
         request = ClaimRequest(agent=self._means.agent, claim=self._claim, runner=self._token.digest)

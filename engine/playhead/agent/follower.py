@@ -114,7 +114,7 @@ class Follower:
 
     async def _take_in(self, events: tuple[Recorded, ...]) -> None:
         """Fold the whole page before anything is asked, so that a run that is ready and taken in one page costs nothing."""
-        ready: dict[str, int] = {}  # run → position of the event that made it ready
+        ready: dict[str, Recorded] = {}  # run → the event that made it ready
         for event in events:
             if event.type == ev.AgentDraining.TYPE:
                 self._told.drain()
@@ -127,11 +127,11 @@ class Follower:
                 continue
             ready.pop(run, None)
             if event.type in _READY:
-                ready[run] = event.position
+                ready[run] = event
             self._note(run, event)
-        for run, position in ready.items():
-            if await self._does_fit(run, position):
-                self._ready.offer(run)
+        for run, event in ready.items():
+            if await self._does_fit(run, event.position):
+                self._ready.offer(run, event.data.get("epoch", 0))
 
     def _note(self, run: str, event: Recorded) -> None:
         if event.type == ev.RunScheduled.TYPE:
@@ -164,7 +164,7 @@ class Follower:
         ready = await self._rows(RunFilter(state=(RunStatus.READY,)), info.position)
         for row in reversed(ready):
             if self._remember(row.run_id, row):
-                self._ready.offer(row.run_id)
+                self._ready.offer(row.run_id, row.attempt)
         if held:
             live = await self._rows(RunFilter(state=_LIVE, agent=self._agent.agent), info.position)
             current = {row.run_id for row in live if row.attempt == held.get(row.run_id)}

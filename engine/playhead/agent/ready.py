@@ -7,10 +7,18 @@ when it runs empty.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 import anyio
 
 from playhead.agent.pace import MAX_READY, MAX_TROUBLED, Pace
+
+
+class Ready(NamedTuple):
+    """A run, and the epoch at which it became ready: the newest that its log had given."""
+
+    run: str
+    epoch: int
 
 
 class ReadyRuns:
@@ -18,14 +26,14 @@ class ReadyRuns:
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        self._ready: dict[str, None] = {}
-        self._resting: dict[str, float] = {}  # run → when it may be claimed again
+        self._ready: dict[str, int] = {}  # run → epoch
+        self._resting: dict[str, tuple[float, int]] = {}  # run → when it may be claimed again, and its epoch
         self._failures: OrderedDict[str, int] = OrderedDict()
         self._overflowed = False
         self._changed = anyio.Event()
         self._asked_for_more = anyio.Event()
 
-    def offer(self, run: str) -> None:
+    def offer(self, run: str, epoch: int = 0) -> None:
         """The run is ready, and fits."""
         if run in self._ready or run in self._resting:
             return
@@ -34,9 +42,9 @@ class ReadyRuns:
             return
         rest = self._pace.rest(self._failures.get(run, 0))
         if rest > 0:
-            self._resting[run] = anyio.current_time() + rest
+            self._resting[run] = anyio.current_time() + rest, epoch
         else:
-            self._ready[run] = None
+            self._ready[run] = epoch
         self._changed.set()
 
     def withdraw(self, run: str) -> None:
@@ -44,19 +52,18 @@ class ReadyRuns:
         self._ready.pop(run, None)
         self._resting.pop(run, None)
 
-    async def take(self) -> str:
+    async def take(self) -> Ready:
         """The run that has waited longest, as soon as there is one."""
         while True:
             self._wake()
             if self._ready:
                 run = next(iter(self._ready))
-                del self._ready[run]
-                return run
+                return Ready(run, self._ready.pop(run))
             if self._overflowed:
                 self._overflowed = False
                 self._asked_for_more.set()
             self._changed = anyio.Event()
-            wait = min(self._resting.values(), default=float("inf")) - anyio.current_time()
+            wait = min((until for until, _ in self._resting.values()), default=float("inf")) - anyio.current_time()
             with anyio.move_on_after(wait if self._resting else None):
                 await self._changed.wait()
 
@@ -78,6 +85,5 @@ class ReadyRuns:
 
     def _wake(self) -> None:
         now = anyio.current_time()
-        for run in [run for run, until in self._resting.items() if until <= now]:
-            del self._resting[run]
-            self._ready[run] = None
+        for run in [run for run, (until, _) in self._resting.items() if until <= now]:
+            _, self._ready[run] = self._resting.pop(run)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from playhead.errors import NoSuchObject, PlayheadError, StorageUnavailable, TrustError
+from playhead.journal.shelf import journals_in
 from playhead.ports.server import Claimed
 from playhead.ports.storage import Storage
 from playhead.runner.bootstrap import LogLevel, RunnerOrder
@@ -51,6 +52,15 @@ class UserSide:
         except PlayheadError as error:
             _log.error("the keys are kept as they were: %s", error)
         return self._keys != before
+
+    def forgotten(self, run: str, known: int) -> list[str]:
+        """Folders of the run's journals that are of later epochs than the server knows of: `known` is the newest that it gave."""
+        return [
+            place.folder
+            for storage in self._storages.values()
+            for place in journals_in(storage, run)
+            if place.epoch > known
+        ]
 
     def order(self, claimed: Claimed, *, server: str, agent: str, log_level: LogLevel) -> RunnerOrder:
         """The order for a run that was granted, after its ticket has been verified.

@@ -119,6 +119,9 @@ class HttpServer(port.ServerApi):
     async def cancel(self, run: str) -> port.Accepted:
         return await self._post(f"{_run_path(run)}/cancel", None, port.Accepted, run=run)
 
+    async def reconcile(self, run: str, request: port.ReconcileRequest) -> port.Accepted:
+        return await self._post(f"{_run_path(run)}/reconcile", request, port.Accepted)
+
     async def join(self, hello: port.AgentHello) -> None:
         await self._tell("/agents", hello)
 

@@ -22,6 +22,9 @@ from playhead.errors import EpochOver, Refused
 MAX_LOSSES: Final = 3  # a flow that kills its process must not do so for ever (S17)
 MAX_RELEASES: Final = 20  # launches that never began; more than losses, because an agent's troubles are not the flow's
 
+MAX_RECONCILED: Final = 1_000  # epochs told again at once: budgets let no run have as many
+RECONCILER: Final = "reconciled"  # in the place of the agents that had those epochs, whose names are forgotten
+
 KEY_SCHEME: Final = 1  # how task keys are made; a runner of another scheme must not resume a run
 
 
@@ -95,11 +98,21 @@ class Lose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    """Epochs that the log has forgotten, with the grants by which their journals are found in storage."""
+
+    journals: Sequence[tuple[Epoch, str]]
+    claim: str
+    python: str  # of whoever reconciles: the forgotten runners' is told nowhere else
+    now: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
     now: Micros
 
 
-Command = ScheduleRun | MakeReady | Claim | Release | Start | Report | Lose | Cancel
+Command = ScheduleRun | MakeReady | Claim | Release | Start | Report | Lose | Reconcile | Cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,8 @@ def decide(state: RunState | None, command: Command) -> Decision:
             return _report(state, command)
         case Lose():
             return _lose(state, command)
+        case Reconcile():
+            return _reconcile(state, command)
         case Cancel():
             return _cancel(state, command)
         case _:
@@ -259,6 +274,33 @@ def _lose(state: RunState, command: Lose) -> Decision:
         decision = _decided(state, (lost,), command.now)
     crash = _budget(decision.after)
     return _also(decision, ev.RunCrashed(reason=crash), command.now) if crash else decision
+
+
+def _reconcile(state: RunState, command: Reconcile) -> Decision:
+    """Tell the forgotten epochs as they must have been: each was claimed, and ended. Those with a journal had started, and so their
+    records count; of those between them nothing is left. Counted against nobody."""
+    head, grants = state.head, dict(command.journals)
+    last = max(grants)
+    if last <= head.epoch:
+        return Decision((), state)
+    if state.status is not RunStatus.READY:
+        raise Refused(
+            f"run {head.run} is {state.status}, not ready: only what nobody has is reconciled", code="not_ready"
+        )
+    if last > head.epoch + MAX_RECONCILED:
+        raise Refused(f"epoch {last} is too far from {head.epoch}, the newest in the log", code="too_many_epochs")
+    events: list[ev.RunEvent] = []
+    for epoch in range(head.epoch + 1, last + 1):
+        grant = grants.get(Epoch(epoch))
+        events.append(ev.RunClaimed(agent=RECONCILER, claim=command.claim, epoch=epoch, grant=grant or command.claim))
+        if grant is None:
+            events.append(ev.RunReleased(epoch=epoch, reason=ReleaseReason.DRAINING))
+        else:
+            events += (
+                ev.RunStarted(epoch=epoch, storage=head.storage, python=command.python, key_scheme=KEY_SCHEME),
+                ev.RunLost(epoch=epoch, reason=LossReason.DRAINED),
+            )
+    return _decided(state, tuple(events), command.now)
 
 
 def _cancel(state: RunState, command: Cancel) -> Decision:

@@ -81,6 +81,13 @@ class Log(EventStore):
     def log_id(self) -> LogId:
         return self._backend.log_id
 
+    @property
+    def restored(self) -> Position | None:
+        return self._backend.restored
+
+    async def accept_restored(self) -> None:
+        await self._backend.accept_restored()
+
     async def append(self, append: Append) -> Ack:
         match await self._commits.append(append):
             case Appended(first, last, version):

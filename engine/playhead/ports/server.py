@@ -34,6 +34,20 @@ class Message(BaseModel):
 # --- flows and runs -----------------------------------------------------------------------------------------------------
 
 
+class FoundJournal(Message):
+    """A journal in the user's storage: `runs/<run>/<epoch>-<grant>/`."""
+
+    epoch: Annotated[int, Field(ge=1, le=1_000_000)]
+    grant: ev.Hex
+
+
+class ReconcileRequest(Message):
+    """Journals of a run, of epochs that the log has forgotten after it was put back from an older copy."""
+
+    journals: Annotated[tuple[FoundJournal, ...], Field(min_length=1, max_length=1_000)]
+    python: ev.PythonMinor
+
+
 class FlowView(Message):
     flow: Name
     version: int  # of the flow's stream: grows with each registration
@@ -279,6 +293,10 @@ class ServerApi(Protocol):
         ...
 
     async def cancel(self, run: str) -> Accepted: ...
+
+    async def reconcile(self, run: str, request: ReconcileRequest) -> Accepted:
+        """Tell a ready run's log of epochs that it has forgotten: whoever claims it next adopts what their journals hold."""
+        ...
 
     async def join(self, hello: AgentHello) -> None: ...
     async def agent_beat(self, agent: str) -> None: ...

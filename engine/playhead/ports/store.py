@@ -125,6 +125,16 @@ class StoreBackend(Protocol):
     @property
     def log_id(self) -> LogId: ...
 
+    @property
+    def restored(self) -> Position | None:
+        """Where the log had ended once, if it is an older copy of itself by now: then its id is new, and no lease that it knows
+        may go on. None where it is not, and where the backend cannot know."""
+        return None
+
+    async def accept_restored(self) -> None:
+        """What a restore asks for is done, durably: from now on `restored` is None."""
+        assert self.restored is None, "a backend that can tell must be told"
+
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]: ...
 
     async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
@@ -175,6 +185,15 @@ class EventStore(Protocol):
 
     @property
     def log_id(self) -> LogId: ...
+
+    @property
+    def restored(self) -> Position | None:
+        """As the backend's."""
+        return None
+
+    async def accept_restored(self) -> None:
+        """As the backend's."""
+        assert self.restored is None, "a store that can tell must be told"
 
     async def append(self, append: Append) -> Ack: ...
 

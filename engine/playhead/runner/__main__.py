@@ -26,6 +26,7 @@ from playhead.errors import (
     RunnerEnded,
     ServerUnreachable,
     StorageError,
+    StorageLost,
     StorageUnavailable,
     TrustError,
     UsageError,
@@ -33,6 +34,7 @@ from playhead.errors import (
 from playhead.failpoints import reach
 from playhead.flows.flow import Flow
 from playhead.flows.run_config import LocalRun, RunConfig, parse_run_config
+from playhead.journal.shelf import journals_in
 from playhead.ports.server import ServerApi, StartRequest
 from playhead.ports.storage import Storage
 from playhead.runner.bootstrap import RunnerOrder
@@ -103,18 +105,26 @@ def _run(order: RunnerOrder) -> int:
 
 
 def _earlier(order: RunnerOrder, api: ServerApi, link: LoopThread, storage: Storage) -> list[Predecessor]:
-    """The epochs before this one. A journal that the log knows and this storage lacks: nothing is started."""
-    if order.epoch == 1:
-        return []
-    history = link.call(collected(api.history(order.run)))
-    earlier = predecessors(RunId(order.run), history, Epoch(order.epoch))
+    """The epochs before this one. A journal that the log knows and this storage lacks, or the other way round: nothing is started."""
+    earlier: list[Predecessor] = []
+    if order.epoch > 1:
+        history = link.call(collected(api.history(order.run)))
+        earlier = predecessors(RunId(order.run), history, Epoch(order.epoch))
+    there = journals_in(storage, order.run)
     for predecessor in earlier:
-        if predecessor.reported and not storage.list(predecessor.place.segments):
+        if predecessor.reported and predecessor.place not in there:
             raise StorageUnavailable(
                 f"the journal {predecessor.place.folder} is not in storage {storage.id} as it is reachable from here",
                 hint="start the agent where the storage of the run's earlier epochs can be read",
             )
-    return earlier
+    known = {predecessor.place for predecessor in earlier}
+    for place in there:
+        if place not in known:
+            raise StorageLost(
+                f"storage {storage.id} holds the journal {place.folder}, of which the log of run {order.run} does not know",
+                hint=f"was the log put back from an older copy? `playhead reconcile {order.run}` tells it what it has forgotten",
+            )
+    return [predecessor for predecessor in earlier if predecessor.started or predecessor.place in there]
 
 
 def _start_request(order: RunnerOrder) -> StartRequest:

@@ -63,26 +63,30 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """An epoch whose runner started, and how much of its journal is in the log."""
+    """An epoch that was given to a runner, whether the log knows that it started, and how much of its journal is in the log.
+
+    One of which the log does not know that it started has a journal only where the log was put back from an older copy.
+    """
 
     place: JournalPlace
+    started: bool
     reported: int
     outcomes: Mapping[Seq, str]  # outcomes that the log knows: record number → type
 
 
 def predecessors(run: RunId, history: Iterable[Recorded], before: Epoch) -> list[Predecessor]:
-    """The started epochs below `before`, oldest first, from the run's events."""
-    grants: dict[int, str] = {}
-    started: list[Epoch] = []
+    """The epochs below `before`, oldest first, from the run's events."""
+    grants: dict[Epoch, str] = {}
+    started: set[int] = set()
     outcomes: dict[int, dict[Seq, str]] = {}
     reported: dict[int, int] = {}
     for recorded in history:
         event = event_of(recorded)
         match event:
-            case ev.RunClaimed():
-                grants[event.epoch] = event.grant
-            case ev.RunStarted() if event.epoch < before:
-                started.append(Epoch(event.epoch))
+            case ev.RunClaimed() if event.epoch < before:
+                grants[Epoch(event.epoch)] = event.grant
+            case ev.RunStarted():
+                started.add(event.epoch)
             case ev.RunnerEvent() if recorded.epoch is not None and recorded.seq is not None:
                 reported[recorded.epoch] = recorded.seq + 1
                 if recorded.type in DELIVERED:
@@ -90,8 +94,8 @@ def predecessors(run: RunId, history: Iterable[Recorded], before: Epoch) -> list
             case _:
                 pass
     return [
-        Predecessor(JournalPlace(run, epoch, grants[epoch]), reported.get(epoch, 0), outcomes.get(epoch, {}))
-        for epoch in started
+        Predecessor(JournalPlace(run, epoch, grant), epoch in started, reported.get(epoch, 0), outcomes.get(epoch, {}))
+        for epoch, grant in grants.items()
     ]
 
 

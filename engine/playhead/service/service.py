@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,8 @@ import anyio
 
 from playhead import __version__
 from playhead.core import events as ev
-from playhead.core.decide import Cancel, Claim, Lose, Release, Report, Start
-from playhead.core.names import AgentId, Epoch, Seq
+from playhead.core.decide import Cancel, Claim, Lose, Reconcile, Release, Report, Start
+from playhead.core.names import AgentId, Epoch, Position, Seq
 from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
@@ -40,6 +40,7 @@ from playhead.ports.server import (
     EventPage,
     FlowView,
     HeartbeatRequest,
+    ReconcileRequest,
     ReleaseRequest,
     Reported,
     ReportRequest,
@@ -118,8 +119,12 @@ class Service(Guarded):
             await stack.enter_async_context(self._models)
             await self._tokens.open()
             await self._projector.catch_up()
-            for row in await self._models.rows("active"):
-                self._leases.observe(await self._queries.state(row["run"]))
+            active = [await self._queries.state(row["run"]) for row in await self._models.rows("active")]
+            if self._store.restored is not None:
+                await self._forget_leases(active, self._store.restored)
+            else:
+                for state in active:
+                    self._leases.observe(state)
             background = await stack.enter_async_context(anyio.create_task_group())
             self._broadcast.begin(self._models.position)
             stack.callback(self._broadcast.close)
@@ -136,6 +141,25 @@ class Service(Guarded):
             return await self._stack.__aexit__(kind, error, trace)
         await self._stack.aclose()  # not told of the block's error, which the task group would put into a group
         return None
+
+    async def _forget_leases(self, active: Sequence[RunState], had_ended: Position) -> None:
+        """The log is an older copy of itself: whoever holds a lease by it may be long over, and another at work (DURABILITY 5).
+
+        Counted against nobody, as it is not the runs' doing. What their journals hold is adopted; a journal of an epoch that this log
+        does not know is seen on the user's side, before anything is started.
+        """
+        _log.warning(
+            "the log ends at position %d and had once come to %d: it is an older copy of itself. Cursors into what it has forgotten"
+            " are refused, and %d leases are taken back. Runs of which storage knows more are held: `playhead reconcile RUN`",
+            await self._store.head(),
+            had_ended,
+            len(active),
+        )
+        for state in active:
+            epoch = state.head.epoch
+            command = Lose(epoch=epoch, reason=ev.LossReason.DRAINED, now=self._clock.now())
+            await self._commands.carry_out(state.head.run, command, append_id=f"lose.{epoch}", actor="server")
+        await self._store.accept_restored()
 
     # --- flows and runs ---------------------------------------------------------------------------------------------
 
@@ -186,6 +210,13 @@ class Service(Guarded):
         await self._queries.state(run)  # so that an unknown run is told with its nearest
         command = Cancel(now=self._clock.now())
         return _accepted(await self._commands.carry_out(run, command, append_id="cancel", actor="client"))
+
+    async def reconcile(self, run: str, request: ReconcileRequest) -> Accepted:
+        await self._queries.state(run)  # as above
+        journals = tuple((Epoch(found.epoch), found.grant) for found in request.journals)
+        command = Reconcile(journals=journals, claim=self._clock.new_id(), python=request.python, now=self._clock.now())
+        append_id = f"reconcile.{max(journals)[0]}"
+        return _accepted(await self._commands.carry_out(run, command, append_id=append_id, actor="client"))
 
     def events(
         self, *, cursor: str | None = None, which: EventFilter | None = None

@@ -19,7 +19,8 @@ from playhead.errors import UsageError
 from playhead.failpoints import reach
 from playhead.log.news import News
 from playhead.log.onethread import OneThread
-from playhead.log.sqlite.file import WriterLock, open_writer, read_log_id
+from playhead.log.sqlite.file import WriterLock, open_writer, read_history, read_log, write_history
+from playhead.log.sqlite.mark import Mark, MarkFile, Reached, log_id
 from playhead.log.sqlite.readers import Readers
 from playhead.log.sqlite.writer import Writer
 from playhead.ports.store import Append, Outcome, Page, Recorded, StoreBackend
@@ -54,6 +55,13 @@ class SqliteBackend(StoreBackend):
     @property
     def log_id(self) -> LogId:
         return self._held.log_id
+
+    @property
+    def restored(self) -> Position | None:
+        return self._held.restored
+
+    async def accept_restored(self) -> None:
+        await self._thread.run(self._held.accept_restored)
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
         work = self._thread.start(partial(self._held.write, batch))
@@ -94,27 +102,57 @@ class _Held:
 
     def __init__(self, path: Path, busy_seconds: float, max_bytes: int | None) -> None:
         self._lock = WriterLock(path)
+        self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._mark_file: MarkFile | None = None
         try:
-            self._connection = open_writer(path, busy_seconds=busy_seconds, max_bytes=max_bytes)
-            self.log_id = read_log_id(path, self._connection)
+            mark = Mark.read(path)
+            self._connection = open_writer(path, busy_seconds=busy_seconds, max_bytes=max_bytes, mark=mark)
+            self._log = read_log(path, self._connection)
+            self._history = read_history(path, self._connection)
             self.writer = Writer(path, self._connection)
             self.head = self.writer.head()
+            self.restored = self._forgotten(mark)
+            self.log_id = log_id(self._log, self._history)
+            self._mark_file = MarkFile(path)
             self.readers = Readers(path, busy_seconds=busy_seconds)
         except BaseException:
             self.close_writer()
             raise
 
+    def _forgotten(self, mark: Mark | None) -> Position | None:
+        """How far the log had come once, if it is an older copy of itself: then what is written from now on is another history."""
+        if mark is None or mark.log != self._log or mark.reached <= Reached(self._history, self.head):
+            return None
+        self._history = max(mark.reached.history, self._history) + 1
+        return mark.reached.position
+
+    def accept_restored(self) -> None:
+        """Durable: the next opening finds nothing amiss. Until then it finds the same, and gives the new history the same id."""
+        if self.restored is not None:
+            assert self._connection is not None
+            write_history(self._path, self._connection, self._history)
+            self.restored = None
+            self._note(self.writer.head())
+
     def write(self, batch: Sequence[Append]) -> tuple[list[Outcome], Position]:
         """The outcomes, and the head behind them."""
         reach("log.committing")
         outcomes = self.writer.write(batch)
+        head = self.writer.head()
+        self._note(head)
         reach("log.committed")
-        return outcomes, self.writer.head()
+        return outcomes, head
+
+    def _note(self, head: Position) -> None:
+        if self._mark_file is not None and self.restored is None:
+            self._mark_file.write(self._log, Reached(self._history, head))
 
     def close_writer(self) -> None:
         if self._connection is not None:
             self._connection.close()
+        if self._mark_file is not None:
+            self._mark_file.close()
         self._lock.release()
 
 

@@ -16,10 +16,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from playhead.core.names import LogId
 from playhead.errors import LogUnusable
 from playhead.log.sqlite import statements
 from playhead.log.sqlite.faults import damaged, foreign, read_only, told
+from playhead.log.sqlite.mark import Mark, file_of
 
 APPLICATION_ID: Final = 0x504C4159  # "PLAY", in the file's header
 FORMAT: Final = 1
@@ -68,10 +68,12 @@ class WriterLock:
         os.close(self._descriptor)
 
 
-def open_writer(path: Path, *, busy_seconds: float, max_bytes: int | None) -> sqlite3.Connection:
+def open_writer(
+    path: Path, *, busy_seconds: float, max_bytes: int | None, mark: Mark | None = None
+) -> sqlite3.Connection:
     """The one connection that writes; makes the log if there is none. The caller holds the `WriterLock`."""
     if not path.exists():
-        _create(path)
+        _create(path, mark)
     _check_header(path)
     with told(path):
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw", busy_seconds)
@@ -97,19 +99,46 @@ def open_reader(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
         return _connect(f"{path.absolute().as_uri()}?mode=ro", busy_seconds)
 
 
-def read_log_id(path: Path, connection: sqlite3.Connection) -> LogId:
-    with told(path):
-        row = connection.execute(statements.READ_META, ("log_id",)).fetchone()
+def read_log(path: Path, connection: sqlite3.Connection) -> str:
+    """The id that the log was created with."""
+    row = _meta(path, connection, "log_id")
     if row is None:
         raise damaged(path, "it has no log id")
-    return LogId(str(row[0]))
+    return row
 
 
-def _create(path: Path) -> None:
+def read_history(path: Path, connection: sqlite3.Connection) -> int:
+    """Which of its histories the log is in: 1, and one more for each time that an older copy was put in its place."""
+    return int(_meta(path, connection, "history") or 1)
+
+
+def write_history(path: Path, connection: sqlite3.Connection, history: int) -> None:
+    with told(path):
+        connection.execute(statements.SET_META, ("history", str(history)))
+
+
+def _meta(path: Path, connection: sqlite3.Connection, key: str) -> str | None:
+    with told(path):
+        row = connection.execute(statements.READ_META, (key,)).fetchone()
+    return str(row[0]) if row is not None else None
+
+
+def _check_never_there(path: Path, mark: Mark | None) -> None:
+    """An empty log in the place of one that is gone would hide the loss, and run what was done before once more."""
+    if mark is not None and mark.reached.position > 0:
+        raise LogUnusable(
+            f"the log {path} is gone; it had come to position {mark.reached.position}",
+            hint="put it back, or restore it from a backup; to begin with an empty one in its place, remove "
+            f"{file_of(path).name} beside it, and know that runs whose journals are in storage are then unknown to it",
+        )
+
+
+def _create(path: Path, mark: Mark | None) -> None:
     """A new log, whole and durable before it has its name."""
     wal = path.with_name(path.name + "-wal")
     if wal.exists():
         raise damaged(path, f"the file is gone, but {wal.name} is still beside it")
+    _check_never_there(path, mark)
     new = path.with_name(path.name + ".new")  # the writer's lock is held: a file of that name is from one who died here
     with suppress(FileNotFoundError):
         new.unlink()

@@ -34,5 +34,8 @@ ORDER BY a.version LIMIT ?;
 -- name: insert_meta
 INSERT INTO meta (key, value) VALUES (?, ?);
 
+-- name: set_meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
 -- name: read_meta
 SELECT value FROM meta WHERE key = ?;

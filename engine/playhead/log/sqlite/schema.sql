@@ -1,6 +1,6 @@
 -- The log in one SQLite file. Format 1; `PRAGMA application_id` says that the file is a Playhead log.
 
--- What is known about the file as a whole: log_id, format, created_at.
+-- What is known about the file as a whole: log_id, format, created_at; history, once an older copy was put in its place.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -22,6 +22,7 @@ INSERT_APPEND: Final[str] = _QUERIES["insert_append"]
 READ_ALL: Final[str] = _QUERIES["read_all"]
 READ_STREAM: Final[str] = _QUERIES["read_stream"]
 INSERT_META: Final[str] = _QUERIES["insert_meta"]
+SET_META: Final[str] = _QUERIES["set_meta"]
 READ_META: Final[str] = _QUERIES["read_meta"]
 
 

@@ -16,7 +16,15 @@ from playhead.core.names import Name
 from playhead.core.state import RunStatus
 from playhead.core.views import RunView
 from playhead.errors import PlayheadError
-from playhead.ports.server import MAX_PAGE, Accepted, EmbeddedRunRequest, RunFilter, RunPage, RunRequest
+from playhead.ports.server import (
+    MAX_PAGE,
+    Accepted,
+    EmbeddedRunRequest,
+    ReconcileRequest,
+    RunFilter,
+    RunPage,
+    RunRequest,
+)
 from playhead.ports.store import Recorded
 from playhead.server.answers import answer, refusal
 from playhead.server.routes.flows import Since
@@ -66,6 +74,12 @@ async def begin_embedded(request: Request, body: EmbeddedRunRequest) -> Response
 async def cancel(request: Request, run: str) -> Response:
     """Ask for the run's end."""
     return answer(await api_of(request).cancel(run))
+
+
+@routes.post("/runs/{run}/reconcile", Accepted)
+async def reconcile(request: Request, run: str, body: ReconcileRequest) -> Response:
+    """Tell the log of epochs that it has forgotten, after it was put back from an older copy."""
+    return answer(await api_of(request).reconcile(run, body))
 
 
 @routes.get("/runs", RunPage)
