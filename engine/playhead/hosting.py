@@ -29,7 +29,7 @@ from playhead.ports.server import ServerApi
 
 JOIN_SECONDS: Final = 15.0  # how long a joiner tries while the owner starts, ends or changes
 RETRY_SECONDS: Final = 0.05
-JOIN_TRIES: Final = 60  # of one request, a quarter of a second apart at most
+JOIN_TRIES: Final = 120  # of one request, an eighth of a second apart on the average: as long as a joiner tries
 TAKE_OVER_SECONDS: Final = 0.25  # how often a joiner looks whether the owner has gone: one system call
 
 

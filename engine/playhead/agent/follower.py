@@ -80,6 +80,7 @@ class Follower:
         self._pace = pace
         self._fits: OrderedDict[str, bool] = OrderedDict()
         self._looked = False
+        self._breaks = 0  # of the event stream, since it last told anything
 
     async def run(self) -> None:
         async with anyio.create_task_group() as both:
@@ -94,7 +95,6 @@ class Follower:
 
     async def _follow(self) -> None:
         """The stream, from a fresh look on; and from another one if the stream breaks for good, as after a restore of the log."""
-        breaks = 0
         while True:
             info = await self._look()
             try:
@@ -102,14 +102,15 @@ class Follower:
             except PlayheadError as error:
                 if not isinstance(error, CursorRefused | ServerRefused) and not passing(error):
                     raise
-                breaks += 1
+                self._breaks += 1
                 _log.warning("the event stream broke (%s); following anew", error.message)
-            await anyio.sleep(self._pace.retry(min(breaks, 8)))
+            await anyio.sleep(self._pace.retry(self._breaks))
 
     async def _stream(self, cursor: str) -> None:
         which = EventFilter(streams=(_RUNS, agent_stream(self._agent.agent)), types=_TYPES)
         async with self._api.events(cursor=cursor, which=which) as pages:
             async for page in pages:
+                self._breaks = 0
                 await self._take_in(page.events)
 
     async def _take_in(self, events: tuple[Recorded, ...]) -> None:

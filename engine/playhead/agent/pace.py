@@ -29,10 +29,9 @@ class Pace:
     rest_most_seconds: float = 60.0
 
     def retry(self, tries: int) -> float:
-        """How long to wait after so many failed requests. Jittered, so that agents do not return all at once."""
-        return min(math.ldexp(self.retry_first_seconds, min(tries - 1, 16)), self.retry_most_seconds) * random.uniform(
-            0.5, 1
-        )
+        """How long to wait after so many failed requests: anything up to a bound that doubles. All of it is chance, so that agents that
+        lost their server at one moment do not come back at one moment."""
+        return random.uniform(0, min(math.ldexp(self.retry_first_seconds, min(tries - 1, 16)), self.retry_most_seconds))
 
     def rest(self, failures: int) -> float:
         """How long to leave a run alone after so many failures here. The first costs nothing: a kill is mended at once."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from playhead.core import events as ev
 from playhead.core.names import run_stream
+from playhead.errors import CursorRefused
 from playhead.ports.server import EventFilter, ServerApi
 from playhead.ports.store import Recorded
 
@@ -46,6 +47,11 @@ class Ends:
             return await self._with_others(waiting)
 
     async def _by_itself(self, run: str) -> int | None:
+        while True:
+            with suppress(CursorRefused):  # the log was put back from an older copy: look again, and follow from there
+                return await self._once_by_itself(run)
+
+    async def _once_by_itself(self, run: str) -> int | None:
         cursor = (await self._api.info()).cursor  # taken before the look, so that no end falls between the two
         if await self._has_ended(run):
             return None
@@ -87,6 +93,8 @@ class Ends:
                     self._cursor = page.cursor
                     if reader.end is not None:
                         return
+        except CursorRefused:
+            self._cursor = None  # as above; from the beginning, for the sake of all who wait
         finally:
             self._reader = None
 

@@ -10,7 +10,8 @@ from playhead.wire import SILENCE_SECONDS
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long and how often the client tries. Delays double from `first_delay` to `most_delay` seconds; half of each is random."""
+    """How long and how often the client tries. The bound of a delay doubles from `first_delay` to
+    `most_delay` seconds; each is anything up to it, so that many who lost one server do not come back at one moment."""
 
     tries: int = 4  # of one request: rides out a dropped connection, and tells a person soon that nobody is there
     request_seconds: float = 30.0  # for one try
@@ -21,5 +22,4 @@ class Patience:
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row."""
-        full = min(self.most_delay, self.first_delay * 2.0 ** min(failures - 1, 30))
-        return full * (0.5 + random.random() / 2)
+        return random.uniform(0, min(self.most_delay, self.first_delay * 2.0 ** min(failures - 1, 30)))
