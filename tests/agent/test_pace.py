@@ -1,4 +1,4 @@
-"""How agents come back to a server that was away: each after a pause that is bounded and left to chance, so that they do not come at once."""
+"""How agents come back to a server that was away: each after a bounded pause that is left to chance, so that they do not come at once."""
 
 from __future__ import annotations
 

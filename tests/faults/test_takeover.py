@@ -1,4 +1,4 @@
-"""Who takes over from whom: servers that stay away, agents and machines that never come back, workers that die, runs that kill their runners."""
+"""Who takes over from whom: servers that stay away, agents and machines that never come back, dying workers, runs that kill runners."""
 
 from __future__ import annotations
 
