@@ -42,7 +42,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "client": ("errors", "core", "ports", "wire", "settings", "credentials", "trust", "journal", "home", "flows"),
     "runner": ("errors", "failpoints", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
     "zygote": ("errors", "failpoints", "executors", "runner"),
-    "agent": ("errors", "failpoints", "background", "core", "ports", "settings", "storage", "trust", "home", "runner", "zygote"),
+    "agent": ("errors", "failpoints", "background", "core", "ports", "settings", "storage", "trust", "journal", "home", "runner", "zygote"),
     # where the sides are put together
     "hosting": ("errors", "background", "ports", "log", "service", "server", "home", "client"),
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),
