@@ -48,7 +48,7 @@ ROWS = [
     Row("unknown flow, in a filter", _typed("runs", "--flow", "godo"), 2, ("no flow named 'godo'", "playhead flows")),
     *(
         Row(f"unknown run, {command}", _typed(command, "fade"), 2, ("no run named 'fade'", "playhead runs"))
-        for command in ("show", "events", "logs", "cancel", "replay")
+        for command in ("show", "events", "logs", "cancel", "replay", "reconcile")
     ),
     Row("unknown run, of a flow", _typed("show", "godo@last"), 2, ("godo@last", "playhead runs")),
     Row("unknown version", _typed("replay", "@last", "--at", "9999"), 2, ("'9999'", "has the versions 1 to")),

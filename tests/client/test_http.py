@@ -45,6 +45,7 @@ FILTER = port.RunFilter(
     state=(RunStatus.FAILED, RunStatus.CRASHED), flow="crawl", agent="brisk-otter", since=5, prefix="0123"
 )
 ASKED = port.RunRequest(run=RUN, flow="crawl", seal=HEX, at=9, labels=("gpu", "big"))
+RECONCILE = port.ReconcileRequest(journals=(port.FoundJournal(epoch=3, grant=HEX),), python="3.11")
 DIED = port.DiedRequest(epoch=1, signal=9)
 RELEASED = port.ReleaseRequest(claim=HEX, epoch=1, reason=ReleaseReason.DRAINING)
 HEARTBEAT = port.HeartbeatRequest(epoch=1, grant=HEX)
@@ -63,6 +64,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]]
     "runs": ((FILTER,), {"page": "p", "limit": 7, "after": 3}, (FILTER, "p", 7, 3), None),
     "run": ((RUN,), {"at": 2, "tasks": False, "after": 3}, (RUN, 2, False, 3), view()),
     "cancel": ((RUN,), {}, (RUN,), ACCEPTED),
+    "reconcile": ((RUN, RECONCILE), {}, (RUN, RECONCILE), ACCEPTED),
     "join": ((HELLO,), {}, (HELLO,), None),
     "agent_beat": (("brisk-otter",), {}, ("brisk-otter",), None),
     "drain": (("brisk-otter",), {}, ("brisk-otter",), None),

@@ -37,13 +37,14 @@ LOOKS: Final = {"info", "health", "flows", "flow", "runs", "run_view", "history"
 ASKS: Final = {"register_flow", "ask_run", "begin_embedded", "cancel"}
 KEEPS: Final = {"join", "agent_beat", "drain", "leave", "claim", "release", "died"}
 RUNS: Final = {"start", "heartbeat", "report"}
+MENDS: Final = {"reconcile"}
 LETS_IN: Final = {"create_token", "tokens", "revoke_token"}
 FOR: Final[dict[str, set[str]]] = {
     "viewer": LOOKS,
     "client": LOOKS | ASKS,
     "agent": KEEPS | {"info", "health", "runs", "run_view", "agents", "events"},
     "runner": RUNS | {"health", "history"},
-    "admin": LOOKS | ASKS | KEEPS | RUNS | LETS_IN,
+    "admin": LOOKS | ASKS | KEEPS | RUNS | MENDS | LETS_IN,
 }
 
 RUN, OTHER_RUN = run_id(1), run_id(2)

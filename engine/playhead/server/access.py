@@ -47,6 +47,8 @@ MAY: Final[Mapping[Route, frozenset[Scope]]] = {
     ("POST", "/api/runs/{run}/start"): frozenset({_RUNNER, _ADMIN}),
     ("POST", "/api/runs/{run}/heartbeat"): frozenset({_RUNNER, _ADMIN}),
     ("POST", "/api/runs/{run}/report"): frozenset({_RUNNER, _ADMIN}),
+    # to say what is true of a run after its log was put back from an older copy
+    ("POST", "/api/runs/{run}/reconcile"): frozenset({_ADMIN}),
     # to let others in
     ("POST", "/api/tokens"): frozenset({_ADMIN}),
     ("GET", "/api/tokens"): frozenset({_ADMIN}),
