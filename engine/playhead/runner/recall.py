@@ -69,9 +69,9 @@ class Predecessor:
     """
 
     place: JournalPlace
-    started: bool
     reported: int
     outcomes: Mapping[Seq, str]  # outcomes that the log knows: record number → type
+    started: bool = True
 
 
 def predecessors(run: RunId, history: Iterable[Recorded], before: Epoch) -> list[Predecessor]:
@@ -94,7 +94,7 @@ def predecessors(run: RunId, history: Iterable[Recorded], before: Epoch) -> list
             case _:
                 pass
     return [
-        Predecessor(JournalPlace(run, epoch, grant), epoch in started, reported.get(epoch, 0), outcomes.get(epoch, {}))
+        Predecessor(JournalPlace(run, epoch, grant), reported.get(epoch, 0), outcomes.get(epoch, {}), epoch in started)
         for epoch, grant in grants.items()
     ]
 
