@@ -87,7 +87,7 @@ def test_a_stopped_zygote_is_replaced_and_makes_nothing_when_it_goes_on(host: Ma
     zygote = parent(host.runner(first))
     with stopped(zygote):
         host.ended(first)
-        second = host.ask("chain", length=400, seconds=0.05)
+        second = host.ask("chain", length=10_000, seconds=0.05)
         runner = host.runner(second)
         assert parent(runner) != zygote
     host.wait_for(lambda: is_zombie(zygote), "the first zygote to bury its runner and end")
