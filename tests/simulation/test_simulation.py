@@ -117,6 +117,15 @@ def test_without_the_bug_nothing_is_found(draw: Draw) -> None:
         assert told.violation is None, str(told)
 
 
+def test_a_world_can_be_had_again_from_what_it_prints() -> None:
+    for seed in FAST_SEEDS:
+        weather = Weather.of(random.Random(seed))
+        assert Weather.parse(str(weather)) == weather
+    assert str(lived(3)).endswith("again: python -m tests.simulation 3")
+    told = simulate(3, Weather(flows=(2,)))
+    assert str(told).endswith("""again: python -m tests.simulation 3 --weather '{"flows":[2]}'""")
+
+
 def test_the_same_seed_tells_the_same_story() -> None:
     for seed in (3, 8):
         assert simulate(seed).digest == lived(seed).digest

@@ -6,7 +6,10 @@ import math
 import random
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Final
+
+from pydantic import TypeAdapter
 
 from tests.simulation.hosts import NAMES
 from tests.simulation.network import Losses, Way
@@ -71,6 +74,14 @@ class Weather:
     deaths_of_watchers: tuple[float, ...] = ()  # seconds, of one after the other
     skews: tuple[float, ...] = ()  # of the runners' clocks, seconds
 
+    def __str__(self) -> str:
+        """As `parse` reads it; what is as in fine weather is left out."""
+        return _form().dump_json(self, exclude_defaults=True).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> Weather:
+        return _form().validate_json(text)
+
     @classmethod
     def of(cls, rng: random.Random) -> Weather:
         """Every kind of weather, mostly with a few faults at once."""
@@ -105,6 +116,11 @@ class Weather:
             deaths_of_watchers=tuple(rng.uniform(1.0, heals_at) for _ in range(rng.choice((0, 0, 1, 2)))),
             skews=tuple(rng.uniform(-0.5, 0.5) for _ in range(10)),
         )
+
+
+@cache
+def _form() -> TypeAdapter[Weather]:
+    return TypeAdapter(Weather)
 
 
 def _cuts(rng: random.Random, hosts: tuple[str, ...]) -> tuple[Cut, ...]:

@@ -60,6 +60,7 @@ class Told:
 
     seed: int
     weather: Weather
+    drawn: bool  # the weather follows from the seed
     violation: Violation | None
     ends: tuple[RunStatus, ...]
     epochs: int  # of all runs together
@@ -77,13 +78,18 @@ class Told:
         return RunStatus.SUCCEEDED in self.ends
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}: {self.violation}", f"{self.weather}", *self.trace[-80:]]
-        return "\n  ".join([*lines, f"again: python -m tests.simulation {self.seed}"])
+        again = f"python -m tests.simulation {self.seed}"
+        if not self.drawn:
+            again += f" --weather '{self.weather}'"
+        return "\n  ".join(
+            [f"seed {self.seed}: {self.violation}", f"{self.weather}", *self.trace[-80:], f"again: {again}"]
+        )
 
 
 def simulate(seed: int, weather: Weather | None = None, plant: Plant | None = None) -> Told:
     """Live through the world of this seed. `plant` may change the product first; what it changes is undone."""
     rng = random.Random(seed)
+    drawn = weather is None
     weather = weather or Weather.of(rng)
     world = World(rng, weather)
     with interposed(world.schedule, world.rng) as patch:
@@ -98,6 +104,7 @@ def simulate(seed: int, weather: Weather | None = None, plant: Plant | None = No
     return Told(
         seed=seed,
         weather=weather,
+        drawn=drawn,
         violation=checkers.first,
         ends=tuple(checkers.ends()),
         epochs=sum(story.state.head.epoch for story in checkers.stories.values() if story.state is not None),
