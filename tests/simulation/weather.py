@@ -69,6 +69,7 @@ class Weather:
     lost_sight: float = 0.0  # how likely a runner is lost from sight while it lives
     power_fails_at: float | None = None  # seconds
     cancel_after: float | None = None  # seconds
+    drains_after: float | None = None  # seconds: the first agent
     every_seconds: int | None = None  # of a schedule
     watchers: int = 0
     deaths_of_watchers: tuple[float, ...] = ()  # seconds, of one after the other
@@ -111,6 +112,7 @@ class Weather:
             lost_sight=rng.choice((0.0, 0.0, 0.2)),
             power_fails_at=rng.uniform(1.0, heals_at) if rng.random() < 0.1 else None,
             cancel_after=rng.uniform(0.5, 12.0) if rng.random() < 0.15 else None,
+            drains_after=rng.uniform(0.5, 6.0) if len(hosts) > 1 and rng.random() < 0.2 else None,
             every_seconds=rng.randint(6, 12) if rng.random() < 0.3 else None,
             watchers=rng.choice((0, 1, 2)),
             deaths_of_watchers=tuple(rng.uniform(1.0, heals_at) for _ in range(rng.choice((0, 0, 1, 2)))),
@@ -246,6 +248,12 @@ def silent_agent(_: random.Random) -> Weather:
 def killed_agent(rng: random.Random) -> Weather:
     """The agent is killed while its runner lives, and comes back."""
     return Weather(flows=(rng.randrange(2),), agents=((Fate(rng.randint(1, 2), Fault.KILL, where="ask beat"),),))
+
+
+def drained(rng: random.Random) -> Weather:
+    """One of two agents is drained while runs come in, and messages are slow."""
+    losses = Losses(late=0.3)
+    return Weather(flows=(2, 0, 2, 2, 2), agents=((), ()), losses=losses, drains_after=rng.uniform(0.0, 1.0))
 
 
 def cancelled_while_stopped(rng: random.Random) -> Weather:
