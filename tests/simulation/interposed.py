@@ -334,9 +334,10 @@ def _patch_wake_ups(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loops, "_read_from_self", woken)
 
 
-async def _run_sync(fn: Callable[[], T]) -> T:
-    """anyio's way into a thread is asyncio's here."""
-    return await asyncio.to_thread(fn)
+async def _run_sync(fn: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
+    """anyio's way into a thread is asyncio's here. What is abandoned goes on by itself, and nobody waits for it either way."""
+    del abandon_on_cancel
+    return await asyncio.to_thread(fn, *args)
 
 
 def _settle(done: concurrent.futures.Future[Any], call: Callable[[], Any]) -> None:
