@@ -6,9 +6,9 @@ import json
 import os
 import re
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from playhead.server.app import create_app
 from playhead.server.routes.lean import LeanRoute
@@ -81,6 +81,7 @@ def _answer(url: str) -> bytes:
         return head + bytes(answer.read())
 
 
-def ids_of(answer: bytes | str) -> Iterable[str]:
-    """The runs that `runs --json` lists."""
-    return [row["run_id"] for row in json.loads(answer)]
+def asked(url: str, path: str) -> Any:
+    """What the API answers to a question."""
+    with urllib.request.urlopen(f"{url}/api{path}", timeout=ANSWER_SECONDS) as answer:
+        return json.load(answer)

@@ -6,6 +6,7 @@ Whoever sends a secret by mistake, in a name or in a field that is not declared,
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from itertools import product
@@ -31,6 +32,8 @@ FITS = f"{MARK}.fits"  # the pattern of names
 UNFIT = f"{MARK} does/not fit: ä"
 WORDS = (FITS, MARK, UNFIT, MARK * 200)
 KEPT = (FITS, MARK)  # where a name is declared
+WORD = re.compile(r"[A-Za-z0-9_.:~/+-]{0,512}")
+SENTENCES = ("0 6 * * *",)  # a schedule's
 HEADERS = (
     "User-Agent",
     "Cookie",
@@ -128,6 +131,48 @@ async def test_a_word_in_a_field_is_not_repeated(name: str) -> None:
         for word in WORDS:
             for body in _planted(GOOD[name], word):
                 await _check(session, route.method, _path(route), body=body, may_be_kept=word in KEPT)
+
+
+async def test_every_text_of_an_answer_is_a_word_of_the_vocabulary() -> None:
+    """Names, ids, times, states: nothing that could be a sentence, whatever field it is in."""
+    async with opened() as session:
+        await _begin(session)
+        read = 0
+        for route in ROUTES:
+            if route.method == "GET" and route.media_type == "application/json":
+                async with session.get(_path(route)) as answer:
+                    texts = list(_texts(orjson.loads(await answer.read())))
+                assert [text for text in texts if not WORD.fullmatch(text) and text not in SENTENCES] == [], route.path
+                read += len(texts)
+        assert read > 100
+
+
+async def _begin(session: aiohttp.ClientSession) -> None:
+    """The run has a runner, and a task."""
+    async with session.post(f"/api/runs/{RUN}/claim", json=GOOD["claim"]) as answer:
+        grant = (await answer.json())["grant"]
+    for name in ("start", "report"):
+        body = {**GOOD[name], "grant": grant}
+        if name == "report":
+            body["events"] = [
+                ["journal.adopted", 1, {"at": 4}],
+                ["task.submitted", 1, {"at": 5, "key": "one", "name": "one"}],
+            ]
+        async with session.post(f"/api/runs/{RUN}/{name}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+def _texts(body: JsonValue) -> Iterator[str]:
+    """Each string of a JSON document, names of fields included."""
+    if isinstance(body, dict):
+        for name, value in body.items():
+            yield name
+            yield from _texts(value)
+    elif isinstance(body, list):
+        for value in body:
+            yield from _texts(value)
+    elif isinstance(body, str):
+        yield body
 
 
 async def _check(

@@ -17,6 +17,7 @@ import pytest
 
 from playhead.cli.app import run as playhead
 from tests.canary import places
+from tests.canary.places import asked
 from tests.canary.recorder import Recording, recorded, recorded_socket
 from tests.canary.words import GIVEN, MARK, UNFIT, find_mark
 from tests.canary.world import EXECUTORS, User, headers_of, server_at_debug, told_in, told_in_memory, variable
@@ -68,7 +69,7 @@ def test_a_server_elsewhere_learns_nothing(user: User, elsewhere: Machine, comma
     with _watched(user, elsewhere, by_fork=True) as url:
         _run_on_every_executor(user)
         _run_to_bad_ends(user)
-        _run_in_other_ways(user)
+        _run_in_other_ways(user, url)
         _check_that_the_user_sees_it(user, command, url)
         _check_answers(elsewhere, command)
 
@@ -116,14 +117,14 @@ def test_the_log_of_a_program_that_runs_alone_holds_nothing(user: User) -> None:
 
 
 def test_a_server_with_its_agent_in_one_process_shows_nothing(user: User, command: Command) -> None:
-    """`playhead up`: this process holds keys and loads no flow; its log, its answers and its output are a server's all the same."""
+    """`playhead up` is a process of the user's, with their environment and keys; its log, answers and output are a server's still."""
     up = user.up()
     _run_on_every_executor(user)
     _run_to_bad_ends(user)
     _check_api(user.url(), command, user.home)
-    assert told_in_memory(up.pid) == []
     user.end(up)
     assert told_in(_of_the_server(user.home)) == []
+    assert told_in([("up.out", (user.home / "up.out").read_bytes())]) == []
     assert list(find_mark(_kept_by(user)))
 
 
@@ -147,13 +148,13 @@ def _run_to_bad_ends(user: User) -> None:
     assert UNFIT in refused.stderr, "the user's own command says what does not fit"
 
 
-def _run_in_other_ways(user: User) -> None:
+def _run_in_other_ways(user: User, url: str) -> None:
     """Sealed by value and cancelled; sealed by module and async; module gone; on a schedule."""
     user.playhead("register", user.flow("rests"), "--by", "value")
     run = user.json("run", "rests", "--no-wait", *user.given("rests"))["run_id"]
-    user.wait_for(lambda: _state(user, run) == "running", "the run to begin")
+    user.wait_for(lambda: asked(url, f"/runs/{run}")["state"] == "running", "the run to begin")
     user.playhead("cancel", run)
-    user.wait_for(lambda: _state(user, run) == "cancelled", "the run's end")
+    user.wait_for(lambda: asked(url, f"/runs/{run}")["state"] == "cancelled", "the run's end")
     user.playhead("register", f"{user.file.stem}:{variable('at-once')}", "--by", "module")
     assert GIVEN in str(user.json("run", "at-once", *user.given("at-once"))["result"])
     user.file.rename(user.file.with_suffix(".away"))
@@ -161,11 +162,7 @@ def _run_in_other_ways(user: User) -> None:
     assert gone.returncode != 0
     user.file.with_suffix(".away").rename(user.file)
     user.playhead("register", user.flow("ticks"))
-    user.wait_for(lambda: user.json("runs", "--flow", "ticks", "--state", "succeeded"), "a scheduled run")
-
-
-def _state(user: User, run: str) -> str:
-    return str(user.show(run)["state"])
+    user.wait_for(lambda: asked(url, "/runs?flow=ticks&state=succeeded")["runs"], "a scheduled run")
 
 
 # --- what is searched -----------------------------------------------------------------------------------------------------------

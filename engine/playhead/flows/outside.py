@@ -60,7 +60,10 @@ def timeout(delay: timedelta) -> AbstractAsyncContextManager[object]:
 
 @contextmanager
 def scope(name: str) -> Generator[None]:
-    """Give the tasks that this block asks for a place of their own: keys `name/...`. Needed in callbacks and other threads."""
+    """Give the tasks that this block asks for a place of their own: keys `name/...`. Needed in callbacks and other threads.
+
+    The server learns the name: never make it from data.
+    """
     session = session_for("playhead.scope")
     with session.scope(check_name("scope", name)):
         yield

@@ -102,7 +102,8 @@ class Task(Generic[P, R_co]):
         return session_for(f"{self.name}.map").map(self._request(args, kwargs, wait_for))
 
     def with_key(self, key: str) -> Task[P, R_co]:
-        """The same task, whose next call gets this name in its scope instead of its own with a number."""
+        """The same task, whose next call gets this name in its scope instead of its own with a number. The server learns it: never
+        make it from data."""
         return Task(
             self.fn, name=self.name, retry=self.retry, timeout=self.timeout, log_prints=self.log_prints,
             key=_checked("task key", key),
