@@ -43,6 +43,12 @@ BAD_BODIES: list[tuple[str, Any]] = [
     (f"/api/runs/{RUN}/heartbeat", {"epoch": 1, "grant": HEX, CANARY: {CANARY: CANARY}}),
     (f"/api/runs/{RUN}/start", {"epoch": 1, "grant": HEX, "storage": HEX, "python": CANARY, "key_scheme": 1}),
     (f"/api/runs/{RUN}/release", {"claim": HEX, "epoch": 1, "reason": CANARY}),
+    (f"/api/runs/{RUN}/report", {"epoch": 1, "grant": HEX, "origin": 1, "first_seq": -1, "events": [["t", 1, {}]]}),
+    (f"/api/runs/{RUN}/heartbeat", {"epoch": True, "grant": HEX}),
+    (f"/api/runs/{RUN}/heartbeat", {"epoch": "1", "grant": HEX}),
+    (f"/api/runs/{RUN}/heartbeat", {"epoch": 1.5, "grant": HEX}),
+    (f"/api/runs/{RUN}/heartbeat", {"epoch": 0, "grant": HEX}),
+    (f"/api/runs/{RUN}/heartbeat", {"epoch": 10**18, "grant": HEX}),
     ("/api/agents", {"joined": {"agent": CANARY + "/", "labels": {CANARY: 1}}}),
     ("/api/flows", {"flow": "f", "schedule": {CANARY: CANARY}}),
 ]
@@ -115,6 +121,25 @@ async def test_a_body_that_is_no_json_or_too_deep_is_refused() -> None:
             async with session.post(f"/api/runs/{RUN}/heartbeat", data=body) as response:
                 assert response.status == 422
                 assert (await error_in(response))["fields"] == {"problems": ["body: json_invalid"]}
+
+
+async def test_a_whole_number_may_have_a_fraction_of_zero() -> None:
+    """To JSON and to OpenAPI 1.0 is an integer."""
+    api = ScriptedApi()
+    async with raw(api) as session:
+        body = b'{"epoch":1.0,"grant":"%s"}' % HEX.encode()
+        async with session.post(f"/api/runs/{RUN}/heartbeat", data=body) as response:
+            assert response.status == 200
+        async with session.post(f"/api/runs/{RUN}/heartbeat", data=body[:-1] + b',"more":1}') as response:
+            assert response.status == 422
+    assert api.calls == [("heartbeat", (RUN, port.HeartbeatRequest(epoch=1, grant=HEX)))]
+
+
+async def test_a_405_names_what_can_be_done() -> None:
+    async with raw(ScriptedApi()) as session:
+        for path, allowed in [("/api/runs", "GET, POST"), ("/api/runs/embedded", "POST"), (f"/api/runs/{RUN}", "GET")]:
+            async with session.delete(path) as response:
+                assert (response.status, response.headers["allow"]) == (405, allowed)
 
 
 async def test_deep_data_inside_an_event_is_refused() -> None:

@@ -142,7 +142,7 @@ async def test_a_batch_that_says_something_else_is_an_error() -> None:
                 await world.report(claimed, 0, *other)
 
 
-@pytest.mark.parametrize("first_seq", [1, 3, 7, -1])
+@pytest.mark.parametrize("first_seq", [1, 3, 7])
 async def test_a_batch_that_leaves_a_gap_or_cuts_into_another_is_refused(first_seq: int) -> None:
     async with open_world() as world:
         claimed = await world.running()

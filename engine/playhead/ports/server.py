@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from playhead.core import events as ev
-from playhead.core.names import Name, RunIdField
+from playhead.core.names import MAX_LABELS, Name, RunIdField
 from playhead.core.state import RunStatus
 from playhead.core.tokens import Scope
 from playhead.core.views import RunSummary, RunView
@@ -25,6 +25,9 @@ from playhead.ports.store import Recorded
 MAX_BATCH_EVENTS = 2_000  # events in one report: bounds what a server holds of one request in memory
 MAX_PAGE = 1_000  # rows in one answer
 MAX_TOKEN_SECONDS = 366 * 86_400  # a token that is forgotten ends within a year by itself
+MAX_TYPE = 64  # letters of an event's type: the vocabulary's longest has a third of them
+
+WrittenEvent = tuple[Annotated[str, Field(max_length=MAX_TYPE)], ev.Ordinal, dict[str, Any]]  # type, schema, data
 
 
 class Message(BaseModel):
@@ -63,7 +66,7 @@ class RunRequest(Message):
     flow: Name
     seal: ev.Hex
     at: ev.Moment | None = None  # None: now
-    labels: tuple[Name, ...] | None = None  # None: the flow's
+    labels: Annotated[tuple[Name, ...], Field(max_length=MAX_LABELS)] | None = None  # None: the flow's
 
 
 class EmbeddedRunRequest(Message):
@@ -74,7 +77,7 @@ class EmbeddedRunRequest(Message):
     claim: ev.Hex
     grant: ev.Hex
     python: ev.PythonMinor
-    key_scheme: int
+    key_scheme: ev.Ordinal
     runner: ev.Sha256 | None = None  # digest of the token under which the process starts, beats and reports
 
 
@@ -156,14 +159,14 @@ class Claimed(Message):
 
 class ReleaseRequest(Message):
     claim: ev.Hex
-    epoch: int
+    epoch: ev.Ordinal
     reason: ev.ReleaseReason
 
 
 class DiedRequest(Message):
     """The runner of `epoch` is gone, with proof. Not both of `exit_code` and `signal`; neither where the end was seen, but not how."""
 
-    epoch: int
+    epoch: ev.Ordinal
     exit_code: ev.ExitCode | None = None
     signal: ev.Signal | None = None
     drained: bool = False  # its agent ended it on purpose: counted against nobody
@@ -173,11 +176,11 @@ class DiedRequest(Message):
 
 
 class StartRequest(Message):
-    epoch: int
+    epoch: ev.Ordinal
     grant: ev.Hex
     storage: ev.Hex
     python: ev.PythonMinor
-    key_scheme: int
+    key_scheme: ev.Ordinal
 
 
 class Started(Message):
@@ -194,7 +197,7 @@ class Started(Message):
 
 
 class HeartbeatRequest(Message):
-    epoch: int
+    epoch: ev.Ordinal
     grant: ev.Hex
 
 
@@ -206,11 +209,11 @@ class Beat(Message):
 class ReportRequest(Message):
     """Records `first_seq` and on of epoch `origin`'s journal, as [type, schema, data] each."""
 
-    epoch: int
+    epoch: ev.Ordinal
     grant: ev.Hex
-    origin: int
-    first_seq: int
-    events: Annotated[tuple[tuple[str, int, dict[str, Any]], ...], Field(min_length=1, max_length=MAX_BATCH_EVENTS)]
+    origin: ev.Ordinal
+    first_seq: ev.Count
+    events: Annotated[tuple[WrittenEvent, ...], Field(min_length=1, max_length=MAX_BATCH_EVENTS)]
 
 
 class Reported(Message):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_json
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from playhead import errors as e
 from playhead.server.access import CHALLENGE
@@ -58,11 +61,21 @@ def answer_all(models: Iterable[BaseModel]) -> Response:
 
 
 def parsed(body: bytes, model: type[ModelT]) -> ModelT:
-    """A request's body, read once. Its depth is bounded by the parser (about 200 levels). Raises BadRequest."""
+    """A request's body, read once and strictly: `true` and `"1"` are no numbers. Its depth is bounded by the parser (about 200
+    levels). Raises BadRequest.
+    """
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)
     except ValidationError as error:
+        if all(map(_is_whole, error.errors(include_url=False))):
+            return model.model_validate_json(body)
         raise BadRequest("body", error) from None
+
+
+def _is_whole(detail: ErrorDetails) -> bool:
+    """Whether the problem is only a whole number with a fraction of zero: to JSON, 1.0 is an integer."""
+    given: object = detail["input"]
+    return detail["type"] == "int_type" and isinstance(given, float) and given.is_integer()
 
 
 def parsed_query(given: Mapping[str, object], model: type[ModelT]) -> ModelT:
@@ -189,4 +202,15 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     )
     response = refusal(known)
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["allow"] = ", ".join(sorted(_methods_at(request)))  # Starlette's names the first route's only
     return response
+
+
+def _methods_at(request: Request) -> set[str]:
+    """What can be done with the path that was asked for."""
+    app: Starlette = request.app
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    exactly = [route for route in here if not route.param_convertors]  # `embedded` is the name of no run
+    return {method for route in exactly or here for method in route.methods or ()}

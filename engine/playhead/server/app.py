@@ -27,8 +27,8 @@ from playhead.server.routes.lean import JSON
 from playhead.server.shortcut import ShortcutApp
 from playhead.server.streams import StreamLimits, Streams
 
-_KINDS: Final = (runners, agents, runs, flows, health, events, tokens)
-_ROUTES: Final = [route for kind in _KINDS for route in kind.routes]
+KINDS: Final = (runners, agents, runs, flows, health, events, tokens)
+_ROUTES: Final = [route for kind in KINDS for route in kind.routes]
 
 
 def create_app(

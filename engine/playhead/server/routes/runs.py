@@ -34,6 +34,8 @@ from playhead.wire import recorded_to_wire
 LINES: Final = "application/x-ndjson"
 CHUNK_EVENTS: Final = 256  # of a history in one write: 80 KB or so, where a write's own cost is lost
 
+PAGE_PATTERN: Final = r"^[0-9]{1,18}$"
+
 routes = Routes("runs")
 
 
@@ -45,7 +47,7 @@ class Wanted(Since):
     agent: Name | None = None
     since: Moment | None = None
     prefix: Annotated[str | None, Field(pattern=r"^[0-9a-f]{0,32}$")] = None
-    page: Annotated[str | None, Field(max_length=256)] = None
+    page: Annotated[str | None, Field(pattern=PAGE_PATTERN, description="`next` of the answer before")] = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
 
 
