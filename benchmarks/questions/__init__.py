@@ -10,6 +10,7 @@ from benchmarks.questions import (
     chain,
     fan_out,
     footprint,
+    idle,
     log,
     many_runs,
     processes,
@@ -28,5 +29,6 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     log.QUESTION,
     active.QUESTION,
     subscribers.QUESTION,
+    idle.QUESTION,
     footprint.QUESTION,
 )

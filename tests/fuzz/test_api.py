@@ -16,16 +16,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import orjson
 import pytest
 
 from playhead.core.decide import KEY_SCHEME
-from playhead.engine import Engine
-from playhead.ports.server import ClaimRequest, ReportRequest, RunRequest, ServerApi, StartRequest
+from playhead.core.tokens import SECRET_BYTES, Scope, Token
+from playhead.log import Log
+from playhead.ports.server import ClaimRequest, ReportRequest, RunRequest, ServerApi, StartRequest, TokenRequest
 from playhead.server.app import KINDS, create_app
 from playhead.server.serve import serve
 from playhead.server.streams import StreamLimits
-from playhead.service.settings import ServiceSettings
+from playhead.service import Service, ServiceSettings
 from tests.server.scripted import HEX
 from tests.service.world import ADOPTED, SUCCEEDED, agent, flow, run_id
 
@@ -42,9 +42,11 @@ PROMPT: Final = ServiceSettings(behind_seconds=0.02, lease_seconds=3_600.0)
 
 
 @asynccontextmanager
-async def served() -> AsyncGenerator[tuple[Engine, str]]:
-    async with Engine("memory:", settings=PROMPT) as engine, serve(create_app(engine.api, limits=BRIEF), port=0) as url:
-        yield engine, url
+async def served(*, require_tokens: bool = False) -> AsyncGenerator[tuple[Service, str]]:
+    async with Log.open("memory:") as log, Service(log, settings=PROMPT) as service:
+        app = create_app(service, limits=BRIEF, require_tokens=require_tokens)
+        async with serve(app, port=0) as url:
+            yield service, url
 
 
 async def fuzzed(url: str, folder: Path, *options: str, more: str = "") -> tuple[int, str]:
@@ -78,23 +80,39 @@ def _installed() -> None:
 
 async def test_an_empty_server_keeps_to_its_document(tmp_path: Path) -> None:
     async with served() as (_, url):
-        code, said = await fuzzed(url, tmp_path, "--max-examples", "15")
+        code, said = await fuzzed(url, tmp_path, "--max-examples", "8")
     assert code == 0, said
     assert f"{OPERATIONS} selected / {OPERATIONS} total" in said, said
 
 
 async def test_runs_in_every_state_keep_to_it_too(tmp_path: Path) -> None:
-    """Its requests meet runs that are scheduled, ready, claimed, running and ended, and change them as they go."""
-    async with served() as (engine, url):
-        runs = await _runs(engine.api)
-        known = [("run", runs), ("name", [REGISTERED.flow]), ("agent", [JOINED.joined.agent])]
-        named = "\n".join(f'"path.{name}" = {orjson.dumps(values).decode()}' for name, values in known)
+    """Its requests meet a run that is running, beside others in other states, and may end it as they go."""
+    async with served() as (service, url):
+        runs = await _runs(service)
+        known = {"run": runs[3], "name": REGISTERED.flow, "agent": JOINED.joined.agent}
+        named = "\n".join(f'"path.{name}" = "{value}"' for name, value in known.items())
         code, said = await fuzzed(
-            url, tmp_path, "--phases", "coverage,fuzzing", "--max-examples", "8", more=f"[parameters]\n{named}\n"
+            url, tmp_path, "--phases", "coverage,fuzzing", "--max-examples", "5", more=f"[parameters]\n{named}\n"
         )
-        seen = {(await engine.api.run(run)).state for run in runs}
+        seen = {(await service.run(run)).state for run in runs}
     assert code == 0, said
     assert len(seen) > 1
+
+
+async def test_where_tokens_are_required_no_request_is_answered_without(tmp_path: Path) -> None:
+    """Each operation that was carried out with the token is asked again without one, and with one that is none (ignored_auth)."""
+    admin = Token("fuzz-admin", b"\x01" * SECRET_BYTES)
+    bearer = f"Authorization: Bearer {admin.text}"
+    async with served(require_tokens=True) as (service, url):
+        await service.create_token(
+            TokenRequest(name=admin.name, scope=Scope.ADMIN, digest=admin.digest, lifetime_seconds=86_400)
+        )
+        await _runs(service)
+        phases = ("--phases", "coverage,fuzzing", "--max-examples", "5")
+        code, said = await fuzzed(url, tmp_path, *phases, "--header", bearer, "--exclude-operation-id", "revoke_token")
+        (live,) = [token for token in await service.tokens() if token.name == admin.name]
+    assert code == 0, said
+    assert live.state == "live"  # else everything was refused, and nothing shown
 
 
 async def _runs(api: ServerApi) -> list[str]:

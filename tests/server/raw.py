@@ -38,9 +38,9 @@ class Raw:
     async def drain(self) -> None:
         await self._writer.drain()
 
-    async def answer(self) -> Answer:
+    async def answer(self, within_seconds: float = LIMIT_SECONDS) -> Answer:
         """The next answer, whole; of one without a length, its head. ConnectionError where the server ended instead."""
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(within_seconds):
             try:
                 head = await self.reader.readuntil(b"\r\n\r\n")
                 first, *lines = head.decode("latin-1").rstrip().split("\r\n")
@@ -50,10 +50,10 @@ class Raw:
                 raise ConnectionError(f"ended after {error.partial[:80]!r}") from error
         return Answer(int(first.split()[1]), headers, body)
 
-    async def ended(self) -> bytes:
+    async def ended(self, within_seconds: float = LIMIT_SECONDS) -> bytes:
         """What still comes until the server ends the connection, however it does that."""
         rest = b""
-        async with asyncio.timeout(LIMIT_SECONDS):
+        async with asyncio.timeout(within_seconds):
             try:
                 while chunk := await self.reader.read(65_536):
                     rest += chunk

@@ -54,4 +54,6 @@ def create_app(
 
 async def _describe(request: Request) -> Response:
     """This app's OpenAPI document: made when it is asked for, which no start and no runner does."""
-    return Response(to_json(described(_ROUTES, root=request.scope.get("root_path", ""))), media_type=JSON)
+    root = request.scope.get("root_path", "")
+    document = described(_ROUTES, root=root, tokens_required=request.app.state.door.required)
+    return Response(to_json(document), media_type=JSON)

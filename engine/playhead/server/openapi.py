@@ -28,12 +28,14 @@ _SCHEME: Final[Json] = {
 }
 
 
-def described(routes: Sequence[LeanRoute], *, root: str = "") -> Json:
+def described(routes: Sequence[LeanRoute], *, root: str = "", tokens_required: bool = True) -> Json:
     """The whole document. `root`: the path under which the app is mounted in another, if it is."""
     schemas, components = _schemas(routes)
     paths: dict[str, Json] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, components)
+        operation = _operation(route, schemas, components)
+        operation["security"] = _security((route.method, route.pattern), tokens_required)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     for route in routes:
         components.pop(_query_name(route, schemas), None)  # told parameter by parameter
     return {
@@ -71,7 +73,6 @@ def _operation(route: LeanRoute, schemas: Schemas, components: dict[str, Json]) 
         "description": route.about,
         "operationId": route.name,
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas, components)],
-        "security": _security((route.method, route.pattern)),
         "responses": {
             str(route.status.value): _good(route, schemas),
             "default": {
@@ -86,11 +87,12 @@ def _operation(route: LeanRoute, schemas: Schemas, components: dict[str, Json]) 
     return operation
 
 
-def _security(place: Route) -> list[Json]:
+def _security(place: Route, tokens_required: bool) -> list[Json]:
     """Any one of these does. OpenAPI 3.1 lets the scopes stand beside a scheme that has none of its own."""
     if place in OPEN:
         return [{}]
-    return [{_BEARER: sorted(scope.value for scope in MAY.get(place, ()))}]
+    scopes: Json = {_BEARER: sorted(scope.value for scope in MAY.get(place, ()))}
+    return [scopes] if tokens_required else [{}, scopes]
 
 
 def _good(route: LeanRoute, schemas: Schemas) -> Json:
