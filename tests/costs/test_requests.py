@@ -14,9 +14,10 @@ import pytest
 import playhead
 from playhead.client.http import HttpServer
 from playhead.core.names import Position, StreamName, Version, run_stream
+from playhead.core.tokens import SECRET_BYTES, Scope, Token
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
-from playhead.ports.server import EventFilter, EventPage, RunFilter, ServerApi
+from playhead.ports.server import ClaimRequest, EventFilter, EventPage, RunFilter, ServerApi, TokenRequest
 from playhead.ports.store import Append, Outcome, Page, Recorded
 from playhead.runner.reporter import GATHER_SECONDS
 from playhead.server import streams
@@ -97,6 +98,21 @@ async def test_a_run_from_asked_to_succeeded_is_one_commit_a_request_and_no_read
         await world.service.agent_beat("otter")
         assert (counts["commits"], counts["reads"], counts["views.rows"]) == (5, 0, 0)
         assert counts["views.apply"] <= 1
+
+
+async def test_a_token_is_checked_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, client = Token(run_id(2), bytes(SECRET_BYTES), of_runner=True), Token("ci", bytes(SECRET_BYTES))
+    async with counted_world(monkeypatch) as (world, counts):
+        await world.service.create_token(
+            TokenRequest(name="ci", scope=Scope.CLIENT, digest=client.digest, lifetime_seconds=60)
+        )
+        await world.ask(2)
+        await world.service.claim(run_id(2), ClaimRequest(agent="otter", claim="c2" * 8, runner=runner.digest))
+        counts.clear()
+        for _ in range(100):
+            await world.service.admission.admit_runner(runner.name, runner.digest)
+            world.service.admission.admit(client.name, client.digest)
+        assert counts.total() == 0
 
 
 async def test_the_rows_of_busy_runs_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,17 +77,10 @@ class Token:
 
 def claimed_name(text: str) -> tuple[str, bool]:
     """Whose token the text claims to be, its body not looked at: the name or the run, and whether it is a runner's. Raises as `parse`."""
-    kind = next((kind for kind in _NAMES if text.startswith(kind)), None)
-    if kind is None:
-        raise ValueError
-    name = text[len(kind) : -BODY_LETTERS - 1]
-    if (
-        len(text) > MAX_TOKEN_LETTERS
-        or text[-BODY_LETTERS - 1 : -BODY_LETTERS] != "_"
-        or not _NAMES[kind].fullmatch(name)
-    ):
-        raise Mistyped
-    return name, kind == _RUNNER
+    found = _CLAIMED.fullmatch(text) if len(text) <= MAX_TOKEN_LETTERS else None
+    if found is not None:
+        return found[2] or found[1], found[2] is not None
+    raise Mistyped if text.startswith((_NAMED, _RUNNER)) else ValueError
 
 
 def digest_of(text: str) -> str:
@@ -101,4 +94,6 @@ def _checksum(beginning: str, secret: bytes) -> bytes:
 
 _NAMED: Final = "playhead_token_"
 _RUNNER: Final = "playhead_runner_"
-_NAMES: Final = {_NAMED: re.compile(NAME_PATTERN), _RUNNER: re.compile(RUN_ID_PATTERN)}
+_CLAIMED: Final = re.compile(  # of any letters in its body: `parse` looks at them
+    rf"(?:{_NAMED}({NAME_PATTERN.strip('^$')})|{_RUNNER}({RUN_ID_PATTERN.strip('^$')}))_.{{{BODY_LETTERS}}}"
+)

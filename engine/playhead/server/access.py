@@ -61,7 +61,7 @@ OPEN: Final = frozenset({("GET", "/api/health"), ("GET", "/openapi.json")})
 CHALLENGE: Final = 'Bearer realm="playhead"'  # RFC 6750, section 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it is made for each request, and that takes five times as long
 class Bearer:
     """Whom a request speaks for. `run`: the only one that a runner may name. `check` raises Unauthenticated once it is over."""
 
