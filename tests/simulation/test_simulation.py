@@ -118,6 +118,14 @@ def test_without_the_bug_nothing_is_found(draw: Draw) -> None:
         assert told.violation is None, str(told)
 
 
+def test_a_runner_that_wakes_when_its_run_has_moved_on_ends_because_its_time_is_over() -> None:
+    """It finds its successor's journal before it has asked for anything, and must not take the log for one that forgot."""
+    stop = Fate(1, Fault.STOP, 22.0, "list runs/")
+    told = simulate(1, Weather(flows=(0,), fates=((stop,),), lost_sight=1.0, proofs=0.0))
+    assert told.violation is None, str(told)
+    assert any("runner.f10.1: ended by EpochOver" in line for line in told.trace), str(told)
+
+
 def test_a_world_can_be_had_again_from_what_it_prints() -> None:
     for seed in FAST_SEEDS:
         weather = Weather.of(random.Random(seed))

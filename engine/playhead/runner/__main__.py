@@ -21,6 +21,7 @@ from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Epoch, RunId
 from playhead.core.tokens import Token
 from playhead.errors import (
+    EpochOver,
     FlowLoadError,
     PlayheadError,
     RunnerEnded,
@@ -105,12 +106,18 @@ def _run(order: RunnerOrder) -> int:
 
 
 def _earlier(order: RunnerOrder, api: ServerApi, link: LoopThread, storage: Storage) -> list[Predecessor]:
-    """The epochs before this one. A journal that the log knows and this storage lacks, or the other way round: nothing is started."""
-    earlier: list[Predecessor] = []
-    if order.epoch > 1:
-        history = link.call(collected(api.history(order.run)))
-        earlier = predecessors(RunId(order.run), history, Epoch(order.epoch))
+    """The epochs before this one. A journal that the log knows and this storage lacks, or the other way round: nothing is started.
+
+    Storage is looked at before the log, which has each grant before its runner writes: so a journal of a later epoch is known, too.
+    """
     there = journals_in(storage, order.run)
+    earlier: list[Predecessor] = []
+    if order.epoch > 1 or there:
+        history = link.call(collected(api.history(order.run)))
+        newest = max((recorded.data["epoch"] for recorded in history if recorded.type == ev.RunClaimed.TYPE), default=0)
+        if newest > order.epoch:
+            raise EpochOver(f"epoch {order.epoch} of run {order.run} is over: the run is at epoch {newest}")
+        earlier = predecessors(RunId(order.run), history, Epoch(order.epoch))
     for predecessor in earlier:
         if predecessor.reported and predecessor.place not in there:
             raise StorageUnavailable(
