@@ -58,6 +58,7 @@ class Answer:
 
     @property
     def code(self) -> str:
+        assert self.status >= 400, f"this was let in, and answered with {self.status}"
         return str(orjson.loads(self.body)["error"]["code"])
 
 
