@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from playhead import flow
 from playhead.core import events as ev
 from playhead.core.names import Epoch, RunId, TaskKey
 from playhead.journal.format import Record
@@ -9,6 +12,7 @@ from playhead.journal.place import JournalPlace
 from playhead.journal.writer import JournalWriter
 from playhead.runner.recall import Predecessor, Recall, recall
 from playhead.storage.memory import MemoryStorage
+from tests.runner.bench import open_bench
 
 RUN = RunId("0123456789abcdef" * 2)
 KEY = b"k" * 32
@@ -16,8 +20,8 @@ FIRST = JournalPlace(RUN, Epoch(1), "aabbccdd")
 SECOND = JournalPlace(RUN, Epoch(2), "eeff0011")
 
 
-def written(storage: MemoryStorage, place: JournalPlace) -> JournalWriter:
-    return JournalWriter(storage, place, KEY, on_durable=lambda first, records: None, on_end=lambda error: None)
+def written(storage: MemoryStorage, place: JournalPlace, key: bytes = KEY) -> JournalWriter:
+    return JournalWriter(storage, place, key, on_durable=lambda first, records: None, on_end=lambda error: None)
 
 
 def adopts(found: Recall) -> Record:
@@ -55,3 +59,40 @@ def test_what_comes_behind_a_cut_never_counts_whoever_reads_it_later() -> None:
     assert by_third.cuts[0] == by_second.cuts[0]
     assert [place.epoch for place in by_third.places.values()] == [1, 2]
     assert list(by_third.order) == [TaskKey("early"), TaskKey("late")], "no outcome counts twice"
+
+
+class Noting(MemoryStorage):
+    """A storage that notes which objects are made and read, in which order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[str] = []
+
+    def create_if_absent(self, path: str, data: bytes) -> None:
+        super().create_if_absent(path, data)
+        self.noted.append(f"made {path}")
+
+    def read(self, path: str, *, start: int = 0) -> bytes:
+        self.noted.append(f"read {path}")
+        return super().read(path, start=start)
+
+
+@flow
+def nothing() -> None:
+    """Asks for no task."""
+
+
+def test_a_journal_is_fenced_before_it_is_read() -> None:
+    """Else its owner could go on writing what counts for it, and what its successor has not read."""
+    storage = Noting()
+    with open_bench(storage) as bench:
+        run = bench.ask(nothing)
+        first = bench.grant(run)
+        bench.execution(first)  # started, and never heard of again
+        before = written(storage, first.place, first.key.secret)
+        before.commit_and_wait(adopts(Recall()))
+        bench.lose(run, first.epoch)
+        storage.noted.clear()
+        bench.execution(dataclasses.replace(bench.grant(run), storage=storage))(nothing, {})
+    assert f"made {first.place.fence}" in storage.noted
+    assert storage.noted.index(f"made {first.place.fence}") < storage.noted.index(f"read {first.place.segment(1)}")
