@@ -36,7 +36,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "executors": ("errors", "ports", "settings"),
     "storage": ("errors", "ports"),
     "trust": ("errors", "core", "ports", "storage"),
-    "journal": ("errors", "failpoints", "core", "ports"),
+    "journal": ("errors", "failpoints", "core", "ports", "trust"),
     "home": ("errors", "ports", "settings", "storage", "trust"),
     "flows": ("errors", "core", "executors", "trust"),
     "client": ("errors", "core", "ports", "wire", "settings", "credentials", "trust", "journal", "home", "flows"),

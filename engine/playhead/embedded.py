@@ -120,7 +120,10 @@ def _begin(
     """Keep the parameters, and have the log grant the run to this process."""
     key = home.keys.run_key(run)
     labels = tuple(sorted(subject.run_config.labels))
-    ticket = AskedTicket(run=run, flow=subject.name, seal=ev.UNSEALED, parameters=dump(parameters), labels=labels)
+    ticket = AskedTicket(
+        run=run, flow=subject.name, seal=ev.UNSEALED, parameters=dump(parameters), labels=labels,
+        encrypt=home.settings.encrypt,
+    )  # fmt: skip
     write_asked(home.storage, ticket, key)
     now = time.time_ns() // 1000
     scheduled = ev.RunScheduled(
@@ -143,6 +146,7 @@ def _begin(
         scheduled_for=now,
         key=key,
         storage=home.storage,
+        encrypt=home.settings.encrypt,
     )
     started = Started(
         lease_seconds=lease_seconds, cancelling=False, reported=(0,), scheduled_for=now, flow=subject.name

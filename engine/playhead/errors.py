@@ -32,6 +32,7 @@
     │   ├── NoSuchObject
     │   └── JournalCorrupt
     ├── TrustError                 a signature or key does not fit; nothing was loaded
+    │   └── NotAllowed             signed, and not on the lists of what this agent takes
     ├── RunnerEnded                this runner must stop
     │   ├── Fenced                 a successor has fenced its journal
     │   └── EpochOver              the server gave the run to another, or ended it
@@ -279,6 +280,10 @@ class JournalCorrupt(StorageError):
 
 class TrustError(PlayheadError):
     code = "trust"
+
+
+class NotAllowed(TrustError):
+    code = "not_allowed"
 
 
 # --- the runner -----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "token_file": "token_file",
     "tokens_over_http": "tokens_over_http",
     "require_tokens": "require_tokens",
+    "encrypt": "encrypt",
 }
 
 
@@ -54,7 +55,8 @@ class Settings(BaseModel):
     asked, beside loopback's and its address; in a variable they stand with commas between them. `require_tokens`: it asks for
     tokens also where only this machine can reach it.
 
-    `token_file`: holds the token for `server_url`. `tokens_over_http`: let it go there in plain text.
+    `token_file`: holds the token for `server_url`. `tokens_over_http`: let it go there in plain text. `encrypt`: encrypt what is
+    written to storage, for storage that is not trusted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +70,7 @@ class Settings(BaseModel):
     token_file: Path | None = None
     tokens_over_http: bool = False
     require_tokens: bool = False
+    encrypt: bool = False
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None, *, env: Mapping[str, str] | None = None) -> Self:

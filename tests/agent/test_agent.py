@@ -174,7 +174,7 @@ async def test_a_run_without_a_ticket_is_refused_and_handed_back(caplog: pytest.
         assert (await machine.launched(1)).run == honest
         for run in (forged, changed):
             await world.until(run, lambda view: view.attempt == 2 and view.state is RunStatus.READY)
-            assert (await world.event(run, "run.released")).data["reason"] == "launch_failed"
+            assert (await world.event(run, "run.released")).data["reason"] == "refused"
         assert len(machine.launches) == 1
         assert f"run {forged} has no ticket" in caplog.text
         assert f"run {changed} does not fit its ticket" in caplog.text

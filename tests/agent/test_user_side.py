@@ -9,7 +9,7 @@ import pytest
 
 from playhead.agent.user_side import UserSide
 from playhead.core.events import Origin
-from playhead.core.schedule_ids import scheduled_run_id
+from playhead.core.run_ids import scheduled_run_id
 from playhead.errors import StorageUnavailable, TrustError
 from playhead.ports.server import Claimed
 from playhead.runner.bootstrap import RunnerOrder

@@ -46,6 +46,7 @@ FILTER = port.RunFilter(
 )
 ASKED = port.RunRequest(run=RUN, flow="crawl", seal=HEX, at=9, labels=("gpu", "big"))
 RECONCILE = port.ReconcileRequest(journals=(port.FoundJournal(epoch=3, grant=HEX),), python="3.11")
+PRESET = port.PresetRequest(flow="crawl", preset="nightly", nonce=HEX, at=9)
 DIED = port.DiedRequest(epoch=1, signal=9)
 RELEASED = port.ReleaseRequest(claim=HEX, epoch=1, reason=ReleaseReason.DRAINING)
 HEARTBEAT = port.HeartbeatRequest(epoch=1, grant=HEX)
@@ -60,6 +61,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]]
     "flows": ((), {"after": 3}, (3,), (FLOW, FLOW)),
     "flow": (("crawl",), {"after": 3}, ("crawl", 3), FLOW),
     "ask_run": ((ASKED,), {}, (ASKED,), ACCEPTED),
+    "ask_preset": ((PRESET,), {}, (PRESET,), ACCEPTED),
     "begin_embedded": ((EMBEDDED,), {}, (EMBEDDED,), ACCEPTED),
     "runs": ((FILTER,), {"page": "p", "limit": 7, "after": 3}, (FILTER, "p", 7, 3), None),
     "run": ((RUN,), {"at": 2, "tasks": False, "after": 3}, (RUN, 2, False, 3), view()),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from playhead.client.resealing import reseal
+from playhead.core.events import Origin
 from playhead.core.names import Micros
-from playhead.core.schedule_ids import scheduled_run_id
+from playhead.core.run_ids import scheduled_run_id
 from playhead.core.schedules import due_after
 from playhead.core.state import RunStatus
 from playhead.trust.keys import MasterKey
@@ -67,6 +68,7 @@ async def test_a_schedules_runs_of_before_and_after_have_their_tickets(tmp_path:
                 flow="nightly",
                 seal=facts.seal,
                 labels=facts.labels,
+                origin=Origin.SCHEDULE,
                 schedule=before.schedule.id,
                 due_micros=due,
                 run_key=made.home.keys.run_key(run, key_id=facts.key_id),

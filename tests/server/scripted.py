@@ -150,6 +150,9 @@ class ScriptedApi(Guarded):
     async def ask_run(self, request: port.RunRequest) -> port.Accepted:
         return cast("port.Accepted", self._asked("ask_run", request) or ACCEPTED)
 
+    async def ask_preset(self, request: port.PresetRequest) -> port.Accepted:
+        return cast("port.Accepted", self._asked("ask_preset", request) or ACCEPTED)
+
     async def begin_embedded(self, request: port.EmbeddedRunRequest) -> port.Accepted:
         return cast("port.Accepted", self._asked("begin_embedded", request) or ACCEPTED)
 

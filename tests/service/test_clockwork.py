@@ -14,7 +14,7 @@ from playhead.core import events as ev
 from playhead.core.decide import Command
 from playhead.core.names import Micros, Version, flow_stream
 from playhead.core.replay import Replay, to_append
-from playhead.core.schedule_ids import scheduled_run_id
+from playhead.core.run_ids import scheduled_run_id
 from playhead.core.schedules import MICROS
 from playhead.core.state import RunState
 from playhead.errors import BadSchedule

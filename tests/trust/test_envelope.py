@@ -110,7 +110,7 @@ def test_the_order_is_format_key_identity_signature() -> None:
     data = bytearray(seal(b"payload", Identity.of("x"), MasterKey.random().run_key(RUN)))
     data[-1] ^= 1
     told: list[str] = []
-    for place, value in ((4, 9), (5, 1)):
+    for place, value in ((4, 9), (5, 9)):
         wrong = bytearray(data)
         wrong[place] = value
         told.append(_refusal(bytes(wrong)))
@@ -120,7 +120,7 @@ def test_the_order_is_format_key_identity_signature() -> None:
     right = bytearray(seal(b"payload", RESULT, KEY))
     right[-1] ^= 1
     told.append(_refusal(bytes(right)))
-    assert ["format 9" in told[0], "codec 1" in told[1], "signed with the key" in told[2]] == [True] * 3
+    assert ["format 9" in told[0], "codec 9" in told[1], "signed with the key" in told[2]] == [True] * 3
     assert ["another thing" in told[3], "signature" in told[4]] == [True] * 2
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playhead.core.schedule_ids import scheduled_run_id
+from playhead.core.events import Origin
+from playhead.core.run_ids import scheduled_run_id
 from playhead.errors import AlreadyExists, NoSuchObject, TrustError, UsageError
 from playhead.storage.memory import MemoryStorage
 from playhead.trust.keys import MasterKey
@@ -143,7 +144,8 @@ def test_the_server_s_word_decides_only_which_ticket_is_read() -> None:
 
     def read(run: str, schedule: str | None, labels: tuple[str, ...]) -> Ticket:
         return read_ticket(
-            storage, run=run, flow="etl", seal=SEAL, labels=labels, schedule=schedule, due_micros=DUE,
+            storage, run=run, flow="etl", seal=SEAL, labels=labels, due_micros=DUE,
+            origin=Origin.ASKED if schedule is None else Origin.SCHEDULE, schedule=schedule,
             run_key=MASTER.run_key(run), flow_key=FLOW_KEY,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from playhead.agent.ready import ReadyRuns
 from playhead.agent.user_side import UserSide
 from playhead.core.events import ReleaseReason
 from playhead.core.tokens import SECRET_BYTES, Token
-from playhead.errors import PlayheadError, Refused, StorageError, StorageUnavailable, TrustError
+from playhead.errors import NotAllowed, PlayheadError, Refused, StorageError, StorageUnavailable, TrustError
 from playhead.failpoints import reach
 from playhead.ports.server import Claimed, ClaimRequest, DiedRequest, ReleaseRequest, ServerApi
 from playhead.runner.bootstrap import LogLevel
@@ -153,7 +153,10 @@ class Custody:
                     await self._release(claimed, ReleaseReason.DRAINING)
             raise
         if reason is not None:
-            self._means.ready.failed(self.run)
+            if reason is ReleaseReason.NOT_ALLOWED:
+                self._means.ready.never(self.run)
+            else:
+                self._means.ready.failed(self.run)
             await self._release(claimed, reason)
 
     async def _try_launch(self, claimed: Claimed) -> ReleaseReason | None:
@@ -173,9 +176,14 @@ class Custody:
         except StorageUnavailable as error:
             _log.error("run %s was not launched: %s", self.run, error)
             return ReleaseReason.STORAGE_UNREACHABLE
+        except NotAllowed as error:
+            _log.warning("%s", error)
+            return ReleaseReason.NOT_ALLOWED
+        except TrustError as error:
+            _log.error("run %s was refused: %s", self.run, error)
+            return ReleaseReason.REFUSED
         except PlayheadError as error:
-            what = "refused" if isinstance(error, TrustError) else "not launched"
-            _log.error("run %s was %s: %s", self.run, what, error)
+            _log.error("run %s was not launched: %s", self.run, error)
             return ReleaseReason.LAUNCH_FAILED
         _log.info("run %s, epoch %d: launched", self.run, self.epoch)
         return None

@@ -16,6 +16,7 @@ from playhead.agent.base import Agent
 from playhead.agent.names import held_name
 from playhead.agent.pace import Pace
 from playhead.agent.processes import RUNNER, ProcessInfrastructure
+from playhead.agent.rules import Rule
 from playhead.agent.user_side import UserSide
 from playhead.background import background
 from playhead.core.events import MAX_LABELS, AgentJoined
@@ -41,6 +42,7 @@ class LocalAgent:
     * `name`: None: that of an earlier local agent of this home which is not at work, else random words.
     * `labels`: a run is taken if all of its labels are among these. `capacity`: runners at a time; None: one for each CPU.
     * `stop_runners`: end the runners with the agent, within some seconds; else they go on, and its next life adopts them.
+    * `rules`: what a run has to fulfil besides being signed (`rules.Allowed`).
     * `import_paths`: where runners look for the modules of flows that were sealed by module; None: the working folder.
     """
 
@@ -54,6 +56,7 @@ class LocalAgent:
         storage: Storage | str | Path | None = None,
         keys: KeyRing | None = None,
         stop_runners: bool = False,
+        rules: Sequence[Rule] = (),
         import_paths: Sequence[Path] | None = None,
         command: Sequence[str] = RUNNER,
         pace: Pace | None = None,
@@ -68,6 +71,7 @@ class LocalAgent:
         self._storage = storage
         self._keys = keys
         self._stop_runners = stop_runners
+        self._rules = tuple(rules)
         self._import_paths = tuple(import_paths) if import_paths is not None else (Path.cwd(),)
         self._command = tuple(command)
         self._pace = pace
@@ -127,7 +131,7 @@ class LocalAgent:
                 "storage in memory is this process's alone: a local agent's runners could not open it",
                 hint="use a folder as storage",
             )
-        return home, UserSide([storage], self._keys or home.key_file)
+        return home, UserSide([storage], self._keys or home.key_file, rules=self._rules, encrypt=home.settings.encrypt)
 
     def _joined(self, name: str, user_side: UserSide) -> AgentJoined:
         return AgentJoined(

@@ -29,13 +29,14 @@ class ReadyRuns:
         self._ready: dict[str, int] = {}  # run → epoch
         self._resting: dict[str, tuple[float, int]] = {}  # run → when it may be claimed again, and its epoch
         self._failures: OrderedDict[str, int] = OrderedDict()
+        self._never: OrderedDict[str, None] = OrderedDict()
         self._overflowed = False
         self._changed = anyio.Event()
         self._asked_for_more = anyio.Event()
 
     def offer(self, run: str, epoch: int = 0) -> None:
         """The run is ready, and fits."""
-        if run in self._ready or run in self._resting:
+        if run in self._ready or run in self._resting or run in self._never:
             return
         if len(self._ready) + len(self._resting) >= MAX_READY:
             self._overflowed = True
@@ -73,9 +74,16 @@ class ReadyRuns:
         while len(self._failures) > MAX_TROUBLED:
             self._failures.popitem(last=False)
 
+    def never(self, run: str) -> None:
+        """The run is not taken here, however often it is offered: by rules that stay as they are while the agent lives."""
+        self._never[run] = None
+        while len(self._never) > MAX_TROUBLED:
+            self._never.popitem(last=False)
+
     def ended(self, run: str) -> None:
         """The run has ended for good."""
         self.withdraw(run)
+        self._never.pop(run, None)
         self._failures.pop(run, None)
 
     async def wanting_more(self) -> None:

@@ -1,17 +1,19 @@
 """What an agent holds of the user's side: opened storages and the key ring. Owns the check of tickets and the making of orders.
 
-It reads a run's ticket and nothing else of a flow, and loads nothing: the parameters in a ticket stay bytes here. The master key
+It reads a run's ticket, and its seal where there are rules about it, and loads nothing: code and parameters stay bytes here. The master key
 does not leave it; a runner gets the keys of its run and its flow.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from playhead.errors import NoSuchObject, PlayheadError, StorageUnavailable, TrustError
+from playhead.agent.rules import Rule
+from playhead.errors import NoSuchObject, NotAllowed, PlayheadError, StorageUnavailable, TrustError
 from playhead.journal.shelf import journals_in
 from playhead.ports.server import Claimed
 from playhead.ports.storage import Storage
@@ -19,6 +21,7 @@ from playhead.runner.bootstrap import LogLevel, RunnerOrder
 from playhead.trust import ticket
 from playhead.trust.keyfile import KeyFile
 from playhead.trust.keys import DerivedKey, KeyRing
+from playhead.trust.seal import Seal, read_seal
 
 _log = logging.getLogger("playhead.agent")
 
@@ -26,11 +29,16 @@ _log = logging.getLogger("playhead.agent")
 class UserSide:
     """Synchronous: it reads storage. Callers on an event loop go through a thread.
 
-    `keys`: a ring that stays, or the file in which a home's keys are, which may change at any time.
+    `keys`: a ring that stays, or the file in which a home's keys are, which may change at any time. `rules`: what else a run has to
+    fulfil, each asked with the opened seal. `encrypt`: encrypt also what runs write that were asked for without encryption.
     """
 
-    def __init__(self, storages: Sequence[Storage], keys: KeyRing | KeyFile) -> None:
+    def __init__(
+        self, storages: Sequence[Storage], keys: KeyRing | KeyFile, *, rules: Sequence[Rule] = (), encrypt: bool = False
+    ) -> None:
         self._storages = {storage.id: storage for storage in storages}
+        self._rules = tuple(rules)
+        self._encrypt = encrypt
         self._key_file = keys if isinstance(keys, KeyFile) else None
         self._keys = keys.current() if isinstance(keys, KeyFile) else keys
 
@@ -65,7 +73,8 @@ class UserSide:
     def order(self, claimed: Claimed, *, server: str, agent: str, log_level: LogLevel) -> RunnerOrder:
         """The order for a run that was granted, after its ticket has been verified.
 
-        TrustError: nobody on the user's side asked for this run as the server tells it. StorageError: the ticket cannot be read.
+        TrustError: nobody on the user's side asked for this run as the server tells it. NotAllowed: a rule is against it. StorageError:
+        ticket or seal cannot be read.
         """
         storage = self._storages.get(claimed.storage)
         if storage is None:
@@ -75,7 +84,9 @@ class UserSide:
             )
         run_key = self._keys.run_key(claimed.run, key_id=claimed.key_id)
         flow_key = self._keys.flow_key(claimed.flow, key_id=claimed.key_id)
-        _verify(claimed, storage, run_key, flow_key)
+        signed = _verified(claimed, storage, run_key, flow_key)
+        if self._rules:
+            self._ask_rules(claimed, read_seal(storage, claimed.flow, claimed.seal, flow_key))
         try:
             return RunnerOrder(
                 server=server,
@@ -88,6 +99,9 @@ class UserSide:
                 origin=claimed.origin,
                 schedule_id=claimed.schedule_id,
                 scheduled_for=claimed.scheduled_for,
+                preset_id=claimed.preset_id,
+                nonce=claimed.nonce,
+                encrypt=signed.encrypt or self._encrypt,
                 executor=claimed.executor,
                 storage_url=storage.url,
                 storage_id=storage.id,
@@ -104,18 +118,30 @@ class UserSide:
                 hint="server and agent must be of versions that work together",
             ) from None
 
+    def _ask_rules(self, claimed: Claimed, seal: Seal) -> None:
+        for rule in self._rules:
+            why_not = rule(seal)
+            if why_not is not None:
+                raise NotAllowed(
+                    f"run {claimed.run} is not taken by this agent: {why_not}",
+                    hint="allow it where the agent is started, or let another agent run it",
+                )
 
-def _verify(claimed: Claimed, storage: Storage, run_key: DerivedKey, flow_key: DerivedKey) -> None:
-    """Compare what the server says of the run with the ticket that the user signed. TrustError: it differs, or there is none."""
+
+def _verified(claimed: Claimed, storage: Storage, run_key: DerivedKey, flow_key: DerivedKey) -> ticket.Ticket:
+    """The ticket that the user signed, which is as the server says. TrustError: it differs, or there is none."""
     try:
-        ticket.read_ticket(
+        signed = ticket.read_ticket(
             storage,
             run=claimed.run,
             flow=claimed.flow,
             seal=claimed.seal,
             labels=claimed.labels,
+            origin=claimed.origin,
             schedule=claimed.schedule_id,
             due_micros=claimed.scheduled_for,
+            preset=claimed.preset_id,
+            nonce=claimed.nonce,
             run_key=run_key,
             flow_key=flow_key,
         )
@@ -124,3 +150,5 @@ def _verify(claimed: Claimed, storage: Storage, run_key: DerivedKey, flow_key: D
             f"run {claimed.run} has no ticket in the storage {claimed.storage}: nobody with the key asked for it",
             hint="ask for the run again, and look into the server that offers it",
         ) from error
+    ticket.check_time(signed, due_micros=claimed.scheduled_for, now_micros=time.time_ns() // 1000)
+    return signed

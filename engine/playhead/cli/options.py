@@ -48,6 +48,15 @@ AllowedHosts = Annotated[
     ),
 ]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A label of the agent; give it again for several.")]
+Encrypt = Annotated[bool, typer.Option("--encrypt", help="Encrypt what is written to storage. (env: PLAYHEAD_ENCRYPT)")]
+AllowFlow = Annotated[
+    list[str] | None,
+    typer.Option("--allow-flow", metavar="NAME", help="Take only these flows; * and ? stand for others."),
+]
+AllowModule = Annotated[
+    list[str] | None,
+    typer.Option("--allow-module", metavar="NAME", help="Take only code of these modules; * and ? stand for others."),
+]
 AgentName = Annotated[
     str | None, typer.Option("--name", help="The agent's name. (default: its last one, or random words)")
 ]
@@ -69,3 +78,8 @@ class SealedBy(StrEnum):
     MODULE = "module"
     FILE = "file"
     VALUE = "value"
+
+
+AllowCode = Annotated[
+    list[SealedBy] | None, typer.Option("--allow-code", help="Take only code that was sealed in this way.")
+]

@@ -45,9 +45,16 @@ class Place:
     home: Home
 
     @classmethod
-    def of(cls, home: Path | None, server: str | None = None, *, allowed_hosts: Sequence[str] | None = None) -> Place:
+    def of(
+        cls,
+        home: Path | None,
+        server: str | None = None,
+        *,
+        allowed_hosts: Sequence[str] | None = None,
+        encrypt: bool = False,
+    ) -> Place:
         """From the options of a command. Raises what `Settings.load` and `Home.open` raise."""
-        flags = {"home": home, "server": server, "allowed_hosts": allowed_hosts or None}
+        flags = {"home": home, "server": server, "allowed_hosts": allowed_hosts or None, "encrypt": encrypt or None}
         settings = Settings.load(flags | {"token_file": presented.token_file.get()})
         return cls(settings, Home.open(settings))
 

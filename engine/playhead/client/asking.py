@@ -19,7 +19,7 @@ from playhead.errors import AlreadyExists, FlowLoadError, NoSuchObject, StorageL
 from playhead.flows.flow import Flow
 from playhead.flows.parameters import check_parameters, refuse_missing, refuse_unknown, text_or_json
 from playhead.home import Home
-from playhead.ports.server import FlowView, RunRequest, ServerApi
+from playhead.ports.server import FlowView, PresetRequest, RunRequest, ServerApi
 from playhead.ports.storage import Storage
 from playhead.trust.code import load_code
 from playhead.trust.keys import DerivedKey
@@ -52,13 +52,25 @@ async def ask(view: FlowView, api: ServerApi, home: Home, wish: Wish, *, flow: F
     """
     at = _micros(wish.at)
     labels = None if wish.labels is None else _checked_labels(wish.labels)
-    ticket = await anyio.to_thread.run_sync(lambda: _sign(view, home, wish, labels, flow))
+    ticket = await anyio.to_thread.run_sync(lambda: _sign(view, home, wish, labels, at, flow))
     accepted = await api.ask_run(RunRequest(run=ticket.run, flow=ticket.flow, seal=ticket.seal, at=at, labels=labels))
     return RunId(accepted.run)
 
 
+async def ask_preset(flow: str, preset: str, api: ServerApi, *, at: datetime | None = None) -> RunId:
+    """Ask for a run of a registered flow with the parameters of one of its presets, which needs no key. NotFound: it has none."""
+    # The nonce is chosen here, so that a request that is sent again asks for the same run.
+    request = PresetRequest(flow=flow, preset=preset, nonce=secrets.token_hex(RUN_ID_BYTES), at=_micros(at))
+    return RunId((await api.ask_preset(request)).run)
+
+
 def _sign(
-    view: FlowView, home: Home, wish: Wish, labels: tuple[str, ...] | None, flow: Flow[..., Any] | None
+    view: FlowView,
+    home: Home,
+    wish: Wish,
+    labels: tuple[str, ...] | None,
+    at: int | None,
+    flow: Flow[..., Any] | None,
 ) -> AskedTicket:
     """Check the parameters and write the ticket. Returns the one that is in storage: an earlier one where the key was used before."""
     registered = view.registered
@@ -85,6 +97,8 @@ def _sign(
         seal=registered.seal,
         parameters=payload,
         labels=registered.labels if labels is None else labels,
+        not_before=at,
+        encrypt=home.settings.encrypt or registered.seal == seal.id(flow_key, encrypt=True),
     )
     run_key = home.keys.run_key(run, key_id=registered.key_id)
     try:

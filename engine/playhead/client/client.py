@@ -11,10 +11,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
-from playhead.client.asking import Wish, ask
+from playhead.client.asking import Wish, ask, ask_preset
 from playhead.client.ends import Ends
 from playhead.client.flow_run import FlowRun
 from playhead.client.patience import Patience
+from playhead.client.presets import Presets
 from playhead.client.registration import register
 from playhead.core.events import SealedBy
 from playhead.core.names import NAME_PATTERN, RunId
@@ -94,9 +95,23 @@ class Client:
             self._home = Home.open()
         return self._home
 
-    async def register(self, flow: Flow[..., Any], *, sealed_by: SealedBy | None = None) -> FlowView:
-        """Seal the flow and make it known to the server; see `registration.register`."""
-        return await register(flow, self.api, self.home, sealed_by=sealed_by)
+    async def register(
+        self,
+        flow: Flow[..., Any],
+        *,
+        sealed_by: SealedBy | None = None,
+        presets: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> FlowView:
+        """Seal the flow and make it known to the server; see `registration.register`.
+
+        `presets`: parameters by name, with which anybody may have runs whom the server lets; those that the flow has stay.
+        """
+        signed = Presets(signed=presets) if presets else None
+        return await register(flow, self.api, self.home, sealed_by=sealed_by, presets=signed)
+
+    async def start_preset(self, flow: str, preset: str = "defaults", *, at: datetime | None = None) -> FlowRun[Any]:
+        """Ask for a run with the parameters of a preset, now or `at` a time: without the key. NotFound: the flow has none."""
+        return FlowRun(await ask_preset(flow, preset, self.api, at=at), self)
 
     @overload
     async def start(

@@ -74,6 +74,9 @@ class HttpServer(port.ServerApi):
     async def ask_run(self, request: port.RunRequest) -> port.Accepted:
         return await self._post("/runs", request, port.Accepted, flow=request.flow, seal=request.seal)
 
+    async def ask_preset(self, request: port.PresetRequest) -> port.Accepted:
+        return await self._post("/runs/preset", request, port.Accepted)
+
     async def begin_embedded(self, request: port.EmbeddedRunRequest) -> port.Accepted:
         return await self._post("/runs/embedded", request, port.Accepted)
 

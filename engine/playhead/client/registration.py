@@ -1,4 +1,4 @@
-"""Registering a flow: its seal and its schedule's ticket into storage, and facts only to the server. Owns the order of the three."""
+"""Registering a flow: its seal and tickets into storage, and facts only to the server. Owns the order of these."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import anyio.to_thread
 from pydantic import JsonValue
 
+from playhead.client.presets import Presets, presets_of, sign_presets, together
 from playhead.client.sealing import code_of, kind_of
 from playhead.client.values import dump_parameters
 from playhead.core import events as ev
@@ -23,17 +24,30 @@ from playhead.trust.seal import Code, Seal, signature_of, write_seal
 from playhead.trust.ticket import ScheduleTicket, read_schedule, write_schedule
 
 
-async def register(flow: Flow[..., Any], api: ServerApi, home: Home, *, sealed_by: SealedBy | None = None) -> FlowView:
+async def register(
+    flow: Flow[..., Any],
+    api: ServerApi,
+    home: Home,
+    *,
+    sealed_by: SealedBy | None = None,
+    presets: Presets | None = None,
+) -> FlowView:
     """Seal the flow into the home's storage and make it known to the server; with a schedule it runs by itself from then on.
+
+    `presets` None: those that this seal has stay.
 
     `sealed_by` None: as fits where the code is. The same content registered again changes nothing. BadSchedule, BadParameter (a
     scheduled flow has a parameter without a default) and FlowLoadError come before anything is written.
     """
-    registered = await anyio.to_thread.run_sync(lambda: _prepare(flow, home, sealed_by))
+    registered, seal = await anyio.to_thread.run_sync(lambda: _prepare(flow, home, sealed_by))
+    if presets is not None:
+        kept = () if presets.drop else await presets_of(api, registered)
+        signed = await anyio.to_thread.run_sync(lambda: sign_presets(presets, flow, seal, registered, home))
+        registered = registered.model_copy(update={"presets": together(kept, signed)})
     return await api.register_flow(registered)
 
 
-def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> ev.FlowRegistered:
+def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> tuple[ev.FlowRegistered, Seal]:
     """Everything on the user's side: check, seal, sign; then the facts that a server may learn."""
     schedule = _schedule_of(flow)
     if schedule is not None:
@@ -48,10 +62,10 @@ def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> ev
         executor=_json(flow.executor.model_dump(mode="json")),
         run_config=_json(flow.run_config.model_dump(mode="json")),
     )
-    seal_id = write_seal(home.storage, seal, key)
+    seal_id = write_seal(home.storage, seal, key, encrypt=home.settings.encrypt)
     if schedule is not None:
         _sign_schedule(flow, home, schedule, seal, facts.labels)
-    return ev.FlowRegistered(
+    registered = ev.FlowRegistered(
         flow=flow.name,
         seal=seal_id,
         sealed_by=kind_of(code),
@@ -65,6 +79,7 @@ def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> ev
         python=_python_of(code),
         schedule=schedule,
     )
+    return registered, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +119,15 @@ def _sign_schedule(
 ) -> None:
     defaults = {name: parameter.default for name, parameter in flow.signature.parameters.items()}
     key = home.keys.flow_key(flow.name)
-    seal_id = seal.id(key)
+    seal_id = seal.id(key, encrypt=home.settings.encrypt)
     ticket = ScheduleTicket(
         schedule=schedule.id,
         flow=flow.name,
         seal=seal_id,
         parameters=dump_parameters(defaults, seal.code, flow),
         labels=labels,
+        times=schedule,
+        encrypt=home.settings.encrypt,
     )
     try:
         write_schedule(home.storage, ticket, key)

@@ -15,7 +15,7 @@ from playhead.errors import PlayheadError
 from playhead.home import Home
 from playhead.ports.server import FlowView, ServerApi
 from playhead.trust.seal import read_seal, write_seal
-from playhead.trust.ticket import read_schedule, write_schedule
+from playhead.trust.ticket import read_preset, read_schedule, write_preset, write_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,14 @@ def _signed_anew(registered: ev.FlowRegistered, home: Home) -> ev.FlowRegistered
     old = home.keys.flow_key(flow, key_id=registered.key_id)
     new = home.keys.flow_key(flow)
     storage = home.storage_of(f"flow {flow}", registered.storage)
-    seal_id = write_seal(storage, read_seal(storage, flow, registered.seal, old), new)
+    seal = read_seal(storage, flow, registered.seal, old)
+    encrypt = home.settings.encrypt or registered.seal == seal.id(old, encrypt=True)
+    seal_id = write_seal(storage, seal, new, encrypt=encrypt)
+    change = {"seal": seal_id, "encrypt": encrypt}
     if registered.schedule is not None:
         ticket = read_schedule(storage, flow, registered.schedule.id, registered.seal, old)
-        write_schedule(storage, ticket.model_copy(update={"seal": seal_id}), new)
+        write_schedule(storage, ticket.model_copy(update={**change, "times": registered.schedule}), new)
+    for preset in registered.presets or ():
+        signed = read_preset(storage, flow, preset.id, registered.seal, old)
+        write_preset(storage, signed.model_copy(update=change), new)
     return registered.model_copy(update={"seal": seal_id, "key_id": new.key_id})

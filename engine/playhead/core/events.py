@@ -45,6 +45,7 @@ Signal = Annotated[int, Field(ge=1, le=128)]
 Cron = Annotated[str, Field(pattern=r"^[A-Za-z0-9*/,# -]{1,128}$")]
 TimeZone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]
 
+MAX_PRESETS: Final = 64  # of one flow: they stand in each of its registrations
 UNSEALED: Final = "0" * 32  # in place of a seal's id: an embedded run's code is the calling program's
 MAX_WIDTH: Final = 1_000_000  # calls in one map: a state and its view hold each of them
 MAX_UPSTREAM: Final = 10_000  # a call's direct upstream keys in one event; a whole map counts as one
@@ -71,11 +72,23 @@ class Schedule(BaseModel):
     anchor: Moment | None = None  # the moment that `every_seconds` counts from
 
 
+class Preset(BaseModel):
+    """A set of parameters for which a run can be asked without the key. `id` stays the same while the parameters do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    id: Hex
+
+
 # --- flow streams -------------------------------------------------------------------------------------------------
 
 
 class FlowRegistered(Event):
+    """Schema 2 has `presets`; None: those that the newest registration of this seal has, if that is the newest of the flow."""
+
     TYPE = "flow.registered"
+    SCHEMA = 2
 
     flow: Name
     seal: Hex
@@ -89,6 +102,7 @@ class FlowRegistered(Event):
     key_id: Hex
     python: PythonMinor | None = None  # only where the code was sealed by value
     schedule: Schedule | None = None
+    presets: Annotated[tuple[Preset, ...], Field(max_length=MAX_PRESETS)] | None = None
 
 
 # --- agent streams -------------------------------------------------------------------------------------------------
@@ -141,7 +155,10 @@ class RunEvent(Event):
 
 
 class RunScheduled(RunEvent):
+    """Schema 2 has `preset_id` and `nonce`, from which the id of a run that was asked for by a preset follows."""
+
     TYPE = "run.scheduled"
+    SCHEMA = 2
 
     run: RunIdField
     flow: Name
@@ -155,6 +172,8 @@ class RunScheduled(RunEvent):
     storage: Hex
     key_id: Hex
     python: PythonMinor | None = None
+    preset_id: Hex | None = None
+    nonce: Hex | None = None
 
 
 class RunReady(RunEvent):
@@ -175,9 +194,10 @@ class RunClaimed(RunEvent):
 
 
 class RunReleased(RunEvent):
-    """The claim went back before the flow's code began; the next claim gets the next epoch."""
+    """The claim went back before the flow's code began; the next claim gets the next epoch. Schema 2 knows two reasons more."""
 
     TYPE = "run.released"
+    SCHEMA = 2
 
     epoch: Ordinal
     reason: ReleaseReason
@@ -384,6 +404,9 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.TYPE: cls for cls in _ALL}
 # (type, schema) → data of that schema to data of the next.
 UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {
     (RunClaimed.TYPE, 1): lambda data: data,  # its runner had no token
+    (FlowRegistered.TYPE, 1): dict,  # what came with schema 2 may be absent
+    (RunScheduled.TYPE, 1): dict,
+    (RunReleased.TYPE, 1): dict,
 }
 
 

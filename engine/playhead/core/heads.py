@@ -28,6 +28,8 @@ def created(event: ev.RunScheduled, stamp: Stamp) -> RunHead:
         storage=event.storage,
         key_id=event.key_id,
         python=event.python,
+        preset_id=event.preset_id,
+        nonce=event.nonce,
         status=RunStatus.SCHEDULED,
         created_at=stamp.recorded_at,
         story=(event.TYPE,),

@@ -11,6 +11,7 @@ class Origin(StrEnum):
     ASKED = "asked"
     SCHEDULE = "schedule"
     EMBEDDED = "embedded"
+    PRESET = "preset"  # somebody without the key, for one of the flow's signed sets of parameters
 
 
 class FailureCategory(StrEnum):
@@ -45,6 +46,8 @@ class ReleaseReason(StrEnum):
     RUNNER_DIED = "runner_died"
     STORAGE_UNREACHABLE = "storage_unreachable"
     DRAINING = "draining"
+    REFUSED = "refused"  # what the server says of it is not what was signed
+    NOT_ALLOWED = "not_allowed"  # signed, and not on the agent's lists of what it takes
 
 
 class CrashReason(StrEnum):

@@ -111,6 +111,8 @@ class RunHead(msgspec.Struct, frozen=True, gc=False):
     storage: str
     key_id: str
     python: str | None
+    preset_id: str | None
+    nonce: str | None
     status: RunStatus
     created_at: Micros
     story: tuple[str, ...]  # types of the run's own events so far; tasks are left out

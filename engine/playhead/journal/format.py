@@ -7,7 +7,8 @@ A segment is batches one behind the other, nothing else:
 
 The body is a JSON array of records, `[type, schema, data, private]` each, its length before it as u32, and behind it the
 inline payloads in the order of their records. The MAC is HMAC-SHA256 with the run's key over everything before it, so a batch
-belongs to one run, epoch and place. DURABILITY.md section 1.
+belongs to one run, epoch and place. Format 2 is the same with the body encrypted, and the header as associated data; it is
+verified before it is decrypted, and one journal may hold batches of both. DURABILITY.md section 1.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from msgspec import Struct
 
 from playhead.core.names import Epoch, RunId
 from playhead.errors import JournalCorrupt
+from playhead.trust.cipher import ADDED_BYTES, Cipher
 
 MAGIC: Final = b"PHJB"
 FORMAT: Final = 1
+ENCRYPTED_FORMAT: Final = 2
 NO_MAC: Final = bytes(32)
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a length beyond this is damage, and must not become an allocation
 
@@ -39,8 +42,9 @@ class Blob:
     """A payload too large for the journal: an object of its own, written once, and named by its record."""
 
     path: str  # in the storage
-    digest: str  # SHA-256, hexadecimal
+    digest: str  # SHA-256, hexadecimal, of what is stored there
     size: int
+    key: str | None = None  # hexadecimal: it is encrypted with this one, which nothing else is
 
 
 class Record(Struct, frozen=True):
@@ -68,9 +72,16 @@ class Batch:
 
 
 def encode_batch(
-    records: Sequence[Record], *, run: RunId, epoch: Epoch, number: int, before: bytes, key: bytes
+    records: Sequence[Record],
+    *,
+    run: RunId,
+    epoch: Epoch,
+    number: int,
+    before: bytes,
+    key: bytes,
+    cipher: Cipher | None = None,
 ) -> tuple[bytes, bytes]:
-    """The batch's bytes and its MAC."""
+    """The batch's bytes and its MAC. `cipher`: encrypt the body."""
     rows: list[list[Any]] = []
     payloads: list[bytes] = []
     for record in records:
@@ -79,16 +90,18 @@ def encode_batch(
             case bytes() as inline:
                 private = {**(private or {}), "p": len(inline)}
                 payloads.append(inline)
-            case Blob(path, digest, size):
-                private = {**(private or {}), "b": [path, digest, size]}
+            case Blob(path, digest, size, blob_key):
+                blob = [path, digest, size] if blob_key is None else [path, digest, size, blob_key]
+                private = {**(private or {}), "b": blob}
             case None:
                 pass
         rows.append([record.type, record.schema, record.data, private])
     table = orjson.dumps(rows)
     body = b"".join((_U32.pack(len(table)), table, *payloads))
     assert len(body) <= MAX_BODY_BYTES, "a reader would take this batch for damage"
-    header = _HEADER.pack(MAGIC, FORMAT, bytes.fromhex(run), epoch, number, len(records), len(body), before)
-    signed = header + body
+    version, length = (FORMAT, len(body)) if cipher is None else (ENCRYPTED_FORMAT, len(body) + ADDED_BYTES)
+    header = _HEADER.pack(MAGIC, version, bytes.fromhex(run), epoch, number, len(records), length, before)
+    signed = header + (body if cipher is None else cipher.encrypt(body, header))
     mac = hmac.new(key, signed, "sha256").digest()  # for a short batch without letting another thread run meanwhile
     return signed + mac, mac
 
@@ -129,14 +142,18 @@ def _batch_at(data: bytes, offset: int, *, run: RunId, epoch: Epoch, key: bytes)
     mac = data[end : end + 32]
     if not hmac.compare_digest(hmac.digest(key, data[offset:end], "sha256"), mac):
         return None
-    if version != FORMAT:
+    if version not in (FORMAT, ENCRYPTED_FORMAT):
         raise JournalCorrupt(
-            f"a journal of run {run} has format {version}; this version of Playhead reads {FORMAT}",
+            f"a journal of run {run} has format {version}; this version of Playhead reads up to {ENCRYPTED_FORMAT}",
             hint="it was written by a newer version: upgrade this one",
         )
     if run_bytes.hex() != run or at_epoch != epoch:
         return None
-    records = tuple(_records(data[offset + _HEADER.size : end]))
+    body = data[offset + _HEADER.size : end]
+    if version == ENCRYPTED_FORMAT:
+        header = data[offset : offset + _HEADER.size]
+        body = Cipher(key, "journal").decrypt(body, header, f"batch {number} of the journal of run {run}")
+    records = tuple(_records(body))
     assert len(records) == count
     return Batch(number, records, mac, before), end + 32
 

@@ -10,6 +10,7 @@ from playhead.errors import JournalCorrupt, NoSuchObject, StorageLost, TrustErro
 from playhead.journal.format import NO_MAC, Batch, Blob, Record, read_segment
 from playhead.journal.place import JournalPlace
 from playhead.ports.storage import Storage
+from playhead.trust.cipher import decrypt_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def payload_bytes(storage: Storage, payload: bytes | Blob | None, *, where: str)
     match payload:
         case bytes() as inline:
             return inline
-        case Blob(path, digest, size):
+        case Blob(path, digest, size, key):
             try:
                 data = storage.read(path)
             except NoSuchObject:
@@ -68,7 +69,7 @@ def payload_bytes(storage: Storage, payload: bytes | Blob | None, *, where: str)
                 ) from None
             if len(data) != size or sha256(data).hexdigest() != digest:
                 raise TrustError(f"{where}: {path} is not what was recorded; nothing of it was loaded")
-            return data
+            return data if key is None else decrypt_once(data, bytes.fromhex(key), f"{where}: {path}")
         case None:
             raise StorageLost(f"{where}: its record holds no value")
 

@@ -28,6 +28,7 @@ from playhead.journal.format import NO_MAC, Record, bytes_of, encode_batch
 from playhead.journal.place import JournalPlace
 from playhead.journal.room import Room
 from playhead.ports.storage import AppendFile, Storage
+from playhead.trust.cipher import Cipher
 
 MAX_BATCH_RECORDS: Final = 2_000  # bounds the memory of one batch, and what a torn tail can cost
 MAX_BATCH_BYTES: Final = 8 * 1024 * 1024  # far below what a reader takes for damage; a record of its own may have more
@@ -53,6 +54,7 @@ class JournalWriter:
         place: JournalPlace,
         key: bytes,
         *,
+        cipher: Cipher | None = None,
         on_durable: Durable,
         on_end: Callable[[PlayheadError], None],
         on_batch: Callable[[], None] = lambda: None,
@@ -61,6 +63,7 @@ class JournalWriter:
         self._storage = storage
         self._place = place
         self._key = key
+        self._cipher = cipher
         self._on_durable = on_durable
         self._on_end = on_end
         self._on_batch = on_batch
@@ -209,6 +212,7 @@ class JournalWriter:
             number=self._batch,
             before=self._before,
             key=self._key,
+            cipher=self._cipher,
         )
         try:
             self._append(data)

@@ -69,6 +69,18 @@ class RunRequest(Message):
     labels: Annotated[tuple[Name, ...], Field(max_length=MAX_LABELS)] | None = None  # None: the flow's
 
 
+class PresetRequest(Message):
+    """Ask for a run without the key: of the flow as it was registered last, with the parameters of one of its presets.
+
+    The same `nonce` is the same run; None: the server chooses one, and asking twice makes two runs.
+    """
+
+    flow: Name
+    preset: Name = "defaults"
+    nonce: ev.Hex | None = None
+    at: ev.Moment | None = None  # None: now
+
+
 class EmbeddedRunRequest(Message):
     """A run that begins in the asking process: scheduled, claimed and started in one."""
 
@@ -138,7 +150,8 @@ class ClaimRequest(Message):
 
 
 class Claimed(Message):
-    """A run was granted to an agent. `origin`, `schedule_id` and `scheduled_for` say which ticket proves that it was asked for."""
+    """A run was granted to an agent. `origin` and what belongs to it (`schedule_id` and `scheduled_for`, or `preset_id` and `nonce`)
+    say which ticket proves that it was asked for."""
 
     run: str
     epoch: int
@@ -153,6 +166,8 @@ class Claimed(Message):
     labels: tuple[str, ...]
     storage: str
     key_id: str
+    preset_id: str | None = None
+    nonce: str | None = None
     lease_seconds: float
     crashed: bool = False  # the run's budget was spent: it was ended, not granted
 
@@ -284,6 +299,7 @@ class ServerApi(Protocol):
     async def flow(self, name: str, *, after: int = 0) -> FlowView: ...
 
     async def ask_run(self, request: RunRequest) -> Accepted: ...
+    async def ask_preset(self, request: PresetRequest) -> Accepted: ...
     async def begin_embedded(self, request: EmbeddedRunRequest) -> Accepted: ...
     async def runs(self, which: RunFilter, *, page: str | None = None, limit: int = 50, after: int = 0) -> RunPage: ...
 

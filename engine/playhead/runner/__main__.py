@@ -16,7 +16,6 @@ import time
 from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
-from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Epoch, RunId
 from playhead.core.tokens import Token
@@ -48,7 +47,7 @@ from playhead.trust.code import load_code
 from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import load
 from playhead.trust.seal import read_seal
-from playhead.trust.ticket import Ticket, check_run, read_asked, read_schedule
+from playhead.trust.ticket import read_ticket
 
 OK, BAD_ORDER, NO_SERVER, BROKEN, NO_STORAGE, OVER = 0, 65, 69, 70, 74, 75
 
@@ -98,7 +97,7 @@ def _run(order: RunnerOrder) -> int:
         reach("start.answered")
         grant = Grant(
             run=RunId(order.run), flow=order.flow, epoch=Epoch(order.epoch), grant=order.grant,
-            scheduled_for=order.scheduled_for, key=key, storage=storage,
+            scheduled_for=order.scheduled_for, key=key, storage=storage, encrypt=order.encrypt,
         )  # fmt: skip
         execution = Execution(grant, api, link, started, sent_at, on_broken=_end_soon)
         execution.execute(lambda: _load(order, storage, key), earlier)
@@ -145,17 +144,19 @@ def _load(order: RunnerOrder, storage: Storage, run_key: DerivedKey) -> tuple[Fl
     """The flow and its parameters, each verified before anything of it is loaded."""
     flow_key = DerivedKey.parse(order.flow_key)
     seal = read_seal(storage, order.flow, order.seal, flow_key)
-    if order.origin is ev.Origin.SCHEDULE and order.schedule_id is not None:
-        ticket: Ticket = read_schedule(storage, order.flow, order.schedule_id, order.seal, flow_key)
-    else:
-        ticket = read_asked(storage, order.run, run_key)
-    check_run(
-        ticket,
+    ticket = read_ticket(
+        storage,
         run=order.run,
         flow=order.flow,
         seal=order.seal,
-        labels=ticket.labels,  # the agent, to which the server names them, has compared them
+        labels=None,  # the agent, to which the server names them, has compared them
+        origin=order.origin,
+        schedule=order.schedule_id,
         due_micros=order.scheduled_for,
+        preset=order.preset_id,
+        nonce=order.nonce,
+        run_key=run_key,
+        flow_key=flow_key,
     )
     _apply(parse_run_config(dict(seal.run_config)))
     subject: Any = load_code(seal, is_flow=lambda found: isinstance(found, Flow))

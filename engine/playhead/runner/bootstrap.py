@@ -41,6 +41,9 @@ class RunnerOrder(BaseModel):
     origin: ev.Origin
     schedule_id: ev.Hex | None = None
     scheduled_for: ev.Moment
+    preset_id: ev.Hex | None = None
+    nonce: ev.Hex | None = None
+    encrypt: bool = False  # what the run writes
     executor: Name
     storage_url: Annotated[str, Field(repr=False)]
     storage_id: ev.Hex

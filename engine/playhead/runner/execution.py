@@ -49,6 +49,7 @@ from playhead.runner.recall import Predecessor, Recall, fence_all, recall
 from playhead.runner.reporter import Reporter
 from playhead.runner.session import FlowSession
 from playhead.runner.upkeep import UpkeepThread
+from playhead.trust.cipher import Cipher
 from playhead.trust.keys import DerivedKey
 
 log = logging.getLogger("playhead.runner")
@@ -69,6 +70,7 @@ class Grant:
     scheduled_for: int
     key: DerivedKey
     storage: Storage
+    encrypt: bool = False  # what the run writes
 
     @property
     def place(self) -> JournalPlace:
@@ -107,13 +109,15 @@ class Execution:
         )  # fmt: skip
         self._reporter.granted(started, sent_at)
         self._reported = started.reported
+        secret = grant.key.secret
         self._room = Room(grant.run, still_wanted=self._check_broken)
-        self._payloads = Payloads(grant.place, grant.key, grant.storage, self._room)
-        self._lines = LineFile(grant.storage, grant.place)
+        self._payloads = Payloads(grant.place, grant.key, grant.storage, self._room, encrypt=grant.encrypt)
+        self._lines = LineFile(grant.storage, grant.place, Cipher(secret, "lines") if grant.encrypt else None)
         self._journal = JournalWriter(
             grant.storage,
             grant.place,
-            grant.key.secret,
+            secret,
+            cipher=Cipher(secret, "journal") if grant.encrypt else None,
             on_durable=partial(self._reporter.note, grant.epoch),
             on_end=self._break,
             on_batch=self._counted,

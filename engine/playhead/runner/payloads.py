@@ -12,6 +12,7 @@ from playhead.journal.format import Blob
 from playhead.journal.place import JournalPlace
 from playhead.journal.room import Room
 from playhead.ports.storage import Storage
+from playhead.trust.cipher import encrypt_once
 from playhead.trust.envelope import record_mac
 from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import size_class
@@ -22,11 +23,14 @@ INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so 
 class Payloads:
     """Of one journal. Thread safe. `hides_sizes`: as the run's flow wants it, once that is loaded."""
 
-    def __init__(self, place: JournalPlace, key: DerivedKey, storage: Storage, room: Room | None = None) -> None:
+    def __init__(
+        self, place: JournalPlace, key: DerivedKey, storage: Storage, room: Room | None = None, *, encrypt: bool = False
+    ) -> None:
         self._place = place
         self._key = key
         self._storage = storage
         self._room = room or Room(place.run)
+        self._encrypt = encrypt
         self.hides_sizes = False
         self._blobs = itertools.count()  # so that no two objects of a journal have one name, whoever answers for a call
 
@@ -38,9 +42,13 @@ class Payloads:
         if len(payload) <= INLINE_BYTES:
             return payload, mac
         path = self._place.blob(key, attempt, f"{next(self._blobs)}")
-        self._room.insist(lambda: self._storage.create_if_absent(path, payload))
+        stored, blob_key = encrypt_once(payload) if self._encrypt else (payload, None)
+        self._room.insist(lambda: self._storage.create_if_absent(path, stored))
         reach("blob.written")
-        return Blob(path, digest.hexdigest(), len(payload)), mac
+        if blob_key is None:
+            return Blob(path, digest.hexdigest(), len(payload)), mac
+        # The key is in the record, which is encrypted itself.
+        return Blob(path, sha256(stored).hexdigest(), len(stored), blob_key.hex()), mac
 
     def size_told(self, payload: bytes) -> int:
         """What an event tells of the payload's size: its class, or 0, which is no payload's, where the flow hides it."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from playhead.core import events as ev
 from playhead.core.decide import Claim, Decision, ScheduleRun, Start, decide
 from playhead.core.names import AgentId, Epoch, Micros
+from playhead.core.run_ids import preset_run_id
 from playhead.core.state import RunState
-from playhead.errors import Refused
-from playhead.ports.server import EmbeddedRunRequest, RunRequest
+from playhead.errors import NotFound, Refused
+from playhead.ports.server import EmbeddedRunRequest, PresetRequest, RunRequest
 from playhead.service.commands import Done, Request, RunCommands
 
 
@@ -39,6 +40,44 @@ async def ask(commands: RunCommands, request: RunRequest, registered: ev.FlowReg
 
     return await commands.settle(
         Request(run=request.run, append_id="scheduled", actor="client", now=now), asked, begins=True
+    )
+
+
+async def ask_preset(commands: RunCommands, request: PresetRequest, registered: ev.FlowRegistered, now: Micros) -> Done:
+    """A run with a preset's parameters. The same nonce: the same run, as it was asked for first. NotFound: no such preset."""
+    assert request.nonce is not None, "whoever leaves it to the server got one"
+    preset = next((each for each in registered.presets or () if each.name == request.preset), None)
+    if preset is None:
+        names = ", ".join(each.name for each in registered.presets or ())
+        raise NotFound(
+            "preset",
+            request.preset,
+            hint=f"flow {request.flow} has {names}" if names else "sign one: playhead register FLOW --preset NAME -p …",
+        )
+    scheduled = ev.RunScheduled(
+        run=preset_run_id(request.flow, preset.id, request.nonce),
+        flow=request.flow,
+        seal=registered.seal,
+        origin=ev.Origin.PRESET,
+        scheduled_for=request.at if request.at is not None else now,
+        executor=registered.executor,
+        run_config=registered.run_config,
+        labels=registered.labels,
+        storage=registered.storage,
+        key_id=registered.key_id,
+        python=registered.python,
+        preset_id=preset.id,
+        nonce=request.nonce,
+    )
+
+    def asked(state: RunState | None) -> Decision:
+        same_time = state is None or request.at is None or request.at == state.head.scheduled_for
+        if not same_time:
+            raise _other_run(scheduled.run)
+        return decide(state, ScheduleRun(scheduled=scheduled, now=now))
+
+    return await commands.settle(
+        Request(run=scheduled.run, append_id="scheduled", actor="client", now=now), asked, begins=True
     )
 
 

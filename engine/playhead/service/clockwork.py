@@ -16,7 +16,7 @@ import orjson
 from playhead.core import events as ev
 from playhead.core.decide import MakeReady, ScheduleRun
 from playhead.core.names import Micros, Position
-from playhead.core.schedule_ids import scheduled_run_id
+from playhead.core.run_ids import scheduled_run_id
 from playhead.core.schedules import MICROS, due_after
 from playhead.errors import BadSchedule
 from playhead.ports.clock import Clock

@@ -55,11 +55,12 @@ class Flows:
         async with self._locks.hold(stream):
             for _ in range(_TRIES):
                 state = await self._states.fresh(stream)
-                if state is not None and state.registrations[-1] == registered:
+                fact = registered if state is None else _with_presets(registered, state.registrations[-1])
+                if state is not None and state.registrations[-1] == fact:
                     return state.position
                 append = Append(
                     stream=stream,
-                    events=(to_append(registered),),
+                    events=(to_append(fact),),
                     expected=state.version if state is not None else Version(0),
                     append_id=self._clock.new_id(),
                     actor="client",
@@ -72,6 +73,13 @@ class Flows:
                 except WrongVersion:
                     continue
         raise Refused(f"flow {registered.flow} is being registered by others", code="busy", hint="ask again")
+
+    async def newest(self, flow: str) -> ev.FlowRegistered:
+        """The newest registration. NotFound."""
+        state = await self._states.fresh(flow_stream(flow))
+        if state is None:
+            raise await self._no_such_flow(flow)
+        return state.registrations[-1]
 
     async def sealed(self, flow: str, seal: str) -> ev.FlowRegistered:
         """The registration with that seal. NotFound: no such flow, or a seal that it never had."""
@@ -106,6 +114,13 @@ class Flows:
         names = [str(row["flow"]) for row in await self._models.rows("flows", flow=None)]
         near = get_close_matches(flow, names, n=1)
         return NotFound("flow", flow, hint=f"did you mean {near[0]!r}?" if near else "`playhead flows` lists the flows")
+
+
+def _with_presets(registered: ev.FlowRegistered, newest: ev.FlowRegistered) -> ev.FlowRegistered:
+    """Whoever registers the same seal again and says nothing of presets leaves them as they are."""
+    if registered.presets is not None or registered.seal != newest.seal:
+        return registered
+    return registered.model_copy(update={"presets": newest.presets})
 
 
 def _check(schedule: ev.Schedule) -> None:

@@ -40,6 +40,7 @@ from playhead.ports.server import (
     EventPage,
     FlowView,
     HeartbeatRequest,
+    PresetRequest,
     ReconcileRequest,
     ReleaseRequest,
     Reported,
@@ -55,7 +56,7 @@ from playhead.ports.server import (
 )
 from playhead.ports.store import EventStore, Recorded
 from playhead.service.agents import Agents
-from playhead.service.asking import ask, begin_embedded
+from playhead.service.asking import ask, ask_preset, begin_embedded
 from playhead.service.broadcast import Broadcast
 from playhead.service.clock import SystemClock
 from playhead.service.clockwork import Clockwork
@@ -191,6 +192,12 @@ class Service(Guarded):
         done = await ask(self._commands, request, registered, self._clock.now())
         reach("run.asked")
         return _accepted(done)
+
+    async def ask_preset(self, request: PresetRequest) -> Accepted:
+        if request.nonce is None:
+            request = request.model_copy(update={"nonce": self._clock.new_id()})
+        registered = await self._flows.newest(request.flow)
+        return _accepted(await ask_preset(self._commands, request, registered, self._clock.now()))
 
     async def begin_embedded(self, request: EmbeddedRunRequest) -> Accepted:
         return _accepted(await begin_embedded(self._commands, request, self._clock.now()))
@@ -408,6 +415,8 @@ def _claimed(done: Done, lease_seconds: float) -> Claimed:
         labels=head.labels,
         storage=head.storage,
         key_id=head.key_id,
+        preset_id=head.preset_id,
+        nonce=head.nonce,
         lease_seconds=lease_seconds,
         crashed=head.status is RunStatus.CRASHED,
     )

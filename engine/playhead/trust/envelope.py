@@ -1,11 +1,12 @@
 """The signed envelope: bytes, what they are, and a MAC over both. Owns the format; loads nothing and keeps no key.
 
-    magic 4 | format 1 | codec 1 | key id 8 | identity: length 4, bytes | payload: length 8, bytes | HMAC-SHA256 32
+    magic 4 | format 1 | codec 1 | key id 8 | identity: length 4, bytes | content: length 8, bytes | HMAC-SHA256 32
 
 The identity says what the payload is and whose: kind, run or flow, task key, attempt, epoch. It is verified against what the
 reader asked for, so that an object that was signed rightly does not count in another's place. The order of verification is
-format, key id, identity, MAC; the first that does not fit is named. Codec 0 is the plain payload; the other numbers are
-reserved for encryption and compression.
+format, key id, identity, MAC; the first that does not fit is named. Codec 0 is the plain payload, codec 1 the payload encrypted
+(`cipher`), with all that stands before the content as associated data; the other numbers are reserved. The MAC is over what is
+stored, so nothing is decrypted that was not verified.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from functools import lru_cache
 from typing import Final, NoReturn
 
 from playhead.errors import TrustError
+from playhead.trust.cipher import Cipher
 from playhead.trust.keys import DerivedKey
 
 MAGIC: Final = b"PLHD"
 FORMAT: Final = 1
 PLAIN: Final = 0  # the codec of a payload that is stored as it is
+ENCRYPTED: Final = 1  # the codec of AES-256-GCM
 MAC_BYTES: Final = 32
 RECORD_MAC_BYTES: Final = 16  # 22 characters in an event: nobody without the key can find or compare values by it
 
@@ -54,11 +57,12 @@ class Identity:
         return b"".join(_COUNT.pack(len(data)) + data for data in (text.encode() for text in texts))
 
 
-def seal(payload: bytes, identity: Identity, key: DerivedKey) -> bytes:
-    """The payload in an envelope signed with `key`."""
+def seal(payload: bytes, identity: Identity, key: DerivedKey, *, encrypt: bool = False) -> bytes:
+    """The payload in an envelope signed with `key`. UsageError: the library for encryption is not installed."""
     named = identity.encoded()
-    head = _HEAD.pack(MAGIC, FORMAT, PLAIN, bytes.fromhex(key.key_id), len(named))
-    body = b"".join((head, named, _LENGTH.pack(len(payload)), payload))
+    head = _HEAD.pack(MAGIC, FORMAT, ENCRYPTED if encrypt else PLAIN, bytes.fromhex(key.key_id), len(named)) + named
+    content = Cipher(key.secret, "envelope").encrypt(payload, head) if encrypt else payload
+    body = b"".join((head, _LENGTH.pack(len(content)), content))
     return body + hmac.digest(key.secret, body, "sha256")
 
 
@@ -84,7 +88,10 @@ def unseal(data: bytes, identity: Identity, key: DerivedKey) -> bytes:
     body = memoryview(data)[:-MAC_BYTES]
     if not hmac.compare_digest(hmac.digest(key.secret, body, "sha256"), data[-MAC_BYTES:]):
         _refuse(identity, "its signature does not fit its content: it was changed after it was signed")
-    return data[payload_at:-MAC_BYTES]
+    content = data[payload_at:-MAC_BYTES]
+    if codec == PLAIN:
+        return content
+    return Cipher(key.secret, "envelope").decrypt(content, data[: _HEAD.size + named_length], str(identity))
 
 
 def record_mac(key: DerivedKey, run: str, task_key: str, attempt: int, epoch: int, payload_digest: bytes) -> str:
@@ -111,8 +118,8 @@ def _check_format(identity: Identity, magic: bytes, version: int, codec: int) ->
         _refuse(identity, "it is no signed envelope: it was never signed, or its beginning was overwritten")
     if version != FORMAT:
         _refuse(identity, f"it has the format {version}, and this version reads {FORMAT}", hint="upgrade playhead")
-    if codec != PLAIN:
-        _refuse(identity, f"it has the codec {codec}, and this version knows only {PLAIN}", hint="upgrade playhead")
+    if codec not in (PLAIN, ENCRYPTED):
+        _refuse(identity, f"it has the codec {codec}, which this version does not know", hint="upgrade playhead")
 
 
 def _check_identity(expected: Identity, encoded: bytes) -> None:

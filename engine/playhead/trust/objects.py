@@ -36,13 +36,15 @@ class Signed(BaseModel):
             ) from None
 
 
-def write_signed(storage: Storage, path: str, payload: bytes, identity: Identity, key: DerivedKey) -> None:
+def write_signed(
+    storage: Storage, path: str, payload: bytes, identity: Identity, key: DerivedKey, *, encrypt: bool = False
+) -> None:
     """Create the object, durable and signed. Writing the same payload again does nothing.
 
     AlreadyExists: another payload was written there before. TrustError: what is there was not signed with `key`.
     """
     try:
-        storage.create_if_absent(path, envelope.seal(payload, identity, key))
+        storage.create_if_absent(path, envelope.seal(payload, identity, key, encrypt=encrypt))
     except AlreadyExists:
         if read_signed(storage, path, identity, key) != payload:
             raise

@@ -86,9 +86,13 @@ class Seal(Signed):
     run_config: dict[str, JsonValue]  # likewise
     settings: dict[str, JsonValue] = Field(default_factory=dict)  # of the flow itself; one more is no new format
 
-    def id(self, flow_key: DerivedKey) -> SealId:
-        """The same for the same content and key, so that sealing a flow twice makes one object; tells nothing without the key."""
-        mac = hmac.digest(flow_key.secret, b"seal id\0" + self.signed_form(), "sha256")
+    def id(self, flow_key: DerivedKey, *, encrypt: bool = False) -> SealId:
+        """The same for the same content and key, so that sealing a flow twice makes one object; tells nothing without the key.
+
+        Encrypted it is another object, and so has another id.
+        """
+        kind = b"encrypted seal id\0" if encrypt else b"seal id\0"
+        mac = hmac.digest(flow_key.secret, kind + self.signed_form(), "sha256")
         return SealId(mac[:SEAL_ID_BYTES].hex())
 
 
@@ -104,10 +108,11 @@ def signature_of(fn: Callable[..., Any]) -> tuple[Parameter, ...]:
     )
 
 
-def write_seal(storage: Storage, seal: Seal, flow_key: DerivedKey) -> SealId:
+def write_seal(storage: Storage, seal: Seal, flow_key: DerivedKey, *, encrypt: bool = False) -> SealId:
     """Put the seal into storage, durable; sealing the same content again does nothing. Returns its id."""
-    seal_id = seal.id(flow_key)
-    write_signed(storage, _path(seal.flow, seal_id), seal.signed_form(), _identity(seal.flow, seal_id), flow_key)
+    seal_id = seal.id(flow_key, encrypt=encrypt)
+    path, identity = _path(seal.flow, seal_id), _identity(seal.flow, seal_id)
+    write_signed(storage, path, seal.signed_form(), identity, flow_key, encrypt=encrypt)
     return seal_id
 
 

@@ -20,14 +20,14 @@ from playhead.cli.place import Place
 from playhead.cli.rendering.progress import picture
 from playhead.cli.rendering.tally import Tally
 from playhead.cli.rendering.values import result_json, result_page, result_text
-from playhead.client.asking import Wish, ask
+from playhead.client.asking import Wish, ask, ask_preset
 from playhead.client.client import Client
 from playhead.client.flow_run import FlowRun
 from playhead.client.loading import is_target, load_target
 from playhead.client.registration import register
 from playhead.core.names import RunId
 from playhead.core.state import RunStatus
-from playhead.errors import FlowRunCancelled, FlowRunCrashed, FlowRunFailed, NotFound, PlayheadError
+from playhead.errors import FlowRunCancelled, FlowRunCrashed, FlowRunFailed, NotFound, PlayheadError, UsageError
 from playhead.flows.flow import Flow
 from playhead.flows.parameters import check_parameters
 from playhead.hosting import connect
@@ -48,15 +48,28 @@ class Asked:
     watch: bool = False
     wait: bool = True
     embedded: bool = False
+    preset: str | None = None
+    encrypt: bool = False
 
 
 def run_flow(asked: Asked, *, home: Path | None, server: str | None, as_json: bool) -> int:
     given = parameters_of(asked.parameters)
-    place = Place.of(home, server)
+    place = Place.of(home, server, encrypt=asked.encrypt)
     url = None if asked.embedded else place.server_url()
+    if asked.preset is not None:
+        _refuse_beside_preset(asked)
+        url = url or place.required_server_url()
     if url is None:
         return _run_here(place, asked, given, as_json=as_json)
     return _run_there(place, url, asked, given, as_json=as_json)
+
+
+def _refuse_beside_preset(asked: Asked) -> None:
+    if asked.parameters or asked.embedded or is_target(asked.target):
+        raise UsageError(
+            "a preset stands for all parameters of a registered flow, and is asked of a server",
+            hint="name the flow as it is registered, without -p and --embedded: playhead run FLOW --preset NAME",
+        )
 
 
 # --- through a server -----------------------------------------------------------------------------------------------
@@ -76,7 +89,10 @@ async def _ask_and_wait(
     place: Place, url: str, asked: Asked, given: dict[str, str], begun: list[str], *, as_json: bool
 ) -> int:
     async with Client(url, home=place.home) as client:
-        flow, run = await _asked_for(place, client, asked.target, given)
+        if asked.preset is not None:
+            flow, run = asked.target, await ask_preset(asked.target, asked.preset, client.api)
+        else:
+            flow, run = await _asked_for(place, client, asked.target, given)
         begun.append(run)
         if not asked.wait:
             _give(run, flow, (await client.run(run, tasks=False)).state, None, as_json=as_json, id_only=True)

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from playhead import __version__
+from playhead.cli import options
 from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json_line, stderr, stdout
 from playhead.cli.place import Place, noted, read_note, served_at
+from playhead.core.events import SealedBy
 from playhead.errors import UsageError
 from playhead.home import Home
 from playhead.hosting import HomeLock, own
@@ -29,6 +31,7 @@ from playhead.server.serve import DEFAULT_PORT, reaches_others, serve
 
 if TYPE_CHECKING:
     from playhead.agent.base import Agent
+    from playhead.agent.rules import Allowed
 
 LOCK_SECONDS: Final = 3.0  # a command that only looks holds the home for a moment
 RETRY_SECONDS: Final = 0.05
@@ -47,6 +50,18 @@ class AgentWanted:
     labels: tuple[str, ...] = ()
     capacity: int | None = None
     name: str | None = None
+    allowed: Allowed | None = None  # None: whatever is signed
+
+
+def allowed(
+    flows: Collection[str] | None, code: Collection[options.SealedBy] | None, modules: Collection[str] | None
+) -> Allowed | None:
+    """The lists, if one of them was given."""
+    if not (flows or code or modules):
+        return None
+    from playhead.agent.rules import Allowed  # of no use to a server alone
+
+    return Allowed(flows=flows or (), code=[SealedBy(kind) for kind in code or ()], modules=modules or ())
 
 
 def serve_home(address: Address, agent: AgentWanted | None, *, home: Path | None, as_json: bool) -> int:
@@ -106,6 +121,7 @@ async def _attached(
         name=wanted.name,
         labels=wanted.labels,
         capacity=wanted.capacity,
+        rules=() if wanted.allowed is None else (wanted.allowed,),
         storage=place.home.storage,
         stop_runners=stop_runners,
     )

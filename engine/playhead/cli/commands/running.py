@@ -28,6 +28,11 @@ def run(
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the run's id and do not wait for its end.")] = False,
     embedded: Annotated[bool, typer.Option("--embedded", help="Run it in this process, with no server.")] = False,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", metavar="NAME", help="With the parameters of this preset of a registered flow."),
+    ] = None,
+    encrypt: options.Encrypt = False,
     server: options.Server = None,
     home: options.HomeDir = None,
     json: options.Json = False,
@@ -39,7 +44,10 @@ def run(
     """
     from playhead.cli.actions.run import Asked, run_flow
 
-    asked = Asked(target=target, parameters=tuple(parameters or ()), watch=watch, wait=not no_wait, embedded=embedded)
+    asked = Asked(
+        target=target, parameters=tuple(parameters or ()), preset=preset, watch=watch, wait=not no_wait, embedded=embedded,
+        encrypt=encrypt,
+    )  # fmt: skip
     return run_flow(asked, home=home, server=server, as_json=json)
 
 
@@ -48,14 +56,33 @@ def register(
     by: Annotated[
         options.SealedBy | None, typer.Option("--by", help="How the code is kept. (default: as it was named)")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="Sign a set of parameters, for runs without the key.")
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--parameter", metavar="NAME=VALUE", help="A parameter of the preset. (default: the flow's own)"
+        ),
+    ] = None,
+    drop_presets: Annotated[bool, typer.Option("--drop-presets", help="Take back the presets that it has.")] = False,
+    encrypt: options.Encrypt = False,
     server: options.Server = None,
     home: options.HomeDir = None,
     json: options.Json = False,
 ) -> int:
     """Seal a flow into storage and make it known to the server, so that it can be run by name and on its schedule."""
-    from playhead.cli.actions.register import register_flow
+    from playhead.cli.actions.register import Wanted, register_flow
 
-    return register_flow(target, by, home=home, server=server, as_json=json)
+    wanted = Wanted(
+        target=target,
+        by=by,
+        preset=preset,
+        parameters=tuple(parameters or ()),
+        drop_presets=drop_presets,
+        encrypt=encrypt,
+    )
+    return register_flow(wanted, home=home, server=server, as_json=json)
 
 
 def cancel(

@@ -25,13 +25,18 @@ def up(
     require_tokens: options.RequireTokens = False,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
+    allow_flow: options.AllowFlow = None,
+    allow_code: options.AllowCode = None,
+    allow_module: options.AllowModule = None,
     home: options.HomeDir = None,
     json: options.Json = False,
 ) -> int:
     """Run server and local agent in one process on this home, until Ctrl-C."""
-    from playhead.cli.actions.serve import Address, AgentWanted, serve_home
+    from playhead.cli.actions.serve import Address, AgentWanted, allowed, serve_home
 
-    agent = AgentWanted(labels=tuple(labels or ()), capacity=capacity)
+    agent = AgentWanted(
+        labels=tuple(labels or ()), capacity=capacity, allowed=allowed(allow_flow, allow_code, allow_module)
+    )
     address = Address(host, port, tuple(allowed_hosts or ()), require_tokens)
     return serve_home(address, agent, home=home, as_json=json)
 
@@ -55,14 +60,22 @@ def local(
     name: options.AgentName = None,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
+    allow_flow: options.AllowFlow = None,
+    allow_code: options.AllowCode = None,
+    allow_module: options.AllowModule = None,
     server: options.Server = None,
     home: options.HomeDir = None,
     json: options.Json = False,
 ) -> int:
     """Run flows as processes on this machine, until Ctrl-C; runs at work then go on, and the next agent takes them over."""
-    from playhead.cli.actions.serve import AgentWanted, serve_agent
+    from playhead.cli.actions.serve import AgentWanted, allowed, serve_agent
 
-    agent = AgentWanted(name=name, labels=tuple(labels or ()), capacity=capacity)
+    agent = AgentWanted(
+        name=name,
+        labels=tuple(labels or ()),
+        capacity=capacity,
+        allowed=allowed(allow_flow, allow_code, allow_module),
+    )
     return serve_agent(agent, home=home, server=server, as_json=json)
 
 

@@ -157,6 +157,7 @@ def _run_words(event: ev.RunEvent) -> str:
             return {
                 ev.Origin.ASKED: "run asked for",
                 ev.Origin.SCHEDULE: "run asked for by its schedule",
+                ev.Origin.PRESET: "run asked for by a preset",
                 ev.Origin.EMBEDDED: "run begun by a program",
             }[event.origin]
         case ev.RunReady():

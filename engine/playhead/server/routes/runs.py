@@ -20,6 +20,7 @@ from playhead.ports.server import (
     MAX_PAGE,
     Accepted,
     EmbeddedRunRequest,
+    PresetRequest,
     ReconcileRequest,
     RunFilter,
     RunPage,
@@ -64,6 +65,12 @@ class Beyond(Query):
 async def ask_run(request: Request, body: RunRequest) -> Response:
     """Ask for a run, now or at a time."""
     return answer(await api_of(request).ask_run(body))
+
+
+@routes.post("/runs/preset", Accepted)
+async def ask_preset(request: Request, body: PresetRequest) -> Response:
+    """Ask for a run with the parameters of one of the flow's presets, which needs no key."""
+    return answer(await api_of(request).ask_preset(body))
 
 
 @routes.post("/runs/embedded", Accepted)
