@@ -41,13 +41,21 @@ class World:
     storage: Storage
     keys: KeyRing
 
-    async def ask(self, *, labels: tuple[str, ...] = (), ticket: bool = True, signed_flow: str = FLOW) -> str:
+    async def ask(
+        self,
+        *,
+        labels: tuple[str, ...] = (),
+        ticket: bool = True,
+        signed_flow: str | None = None,
+        flow: str = FLOW,
+        seal: str = SEAL,
+    ) -> str:
         """A run that somebody asked for; with its ticket, unless nobody with the key did."""
         run = secrets.token_hex(16)
         if ticket:
-            signed = AskedTicket(run=run, flow=signed_flow, seal=SEAL, parameters=b"", labels=labels)
+            signed = AskedTicket(run=run, flow=signed_flow or flow, seal=seal, parameters=b"", labels=labels)
             write_asked(self.storage, signed, self.keys.run_key(run))
-        await self.api.ask_run(RunRequest(run=run, flow=FLOW, seal=SEAL, labels=labels))
+        await self.api.ask_run(RunRequest(run=run, flow=flow, seal=seal, labels=labels))
         return run
 
     async def until(self, run: str, holds: Callable[[RunView], bool]) -> RunView:
