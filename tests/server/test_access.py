@@ -34,7 +34,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "T
 
 # What each scope is for, by the names of the operations: written down a second time, so that a slip in the table is seen.
 LOOKS: Final = {"info", "health", "flows", "flow", "runs", "run_view", "history", "agents", "events"}
-ASKS: Final = {"register_flow", "ask_run", "begin_embedded", "cancel"}
+ASKS: Final = {"register_flow", "ask_run", "ask_preset", "begin_embedded", "cancel"}
 KEEPS: Final = {"join", "agent_beat", "drain", "leave", "claim", "release", "died"}
 RUNS: Final = {"start", "heartbeat", "report"}
 MENDS: Final = {"reconcile"}
@@ -194,7 +194,8 @@ async def test_every_route_method_and_token(way: Way, monkeypatch: pytest.Monkey
     wrong: list[object] = []
     async with guarded_world() as (_, app):
         routes = {(route.method, route.pattern): route.name for route in lean_routes(app)}
-        routes["GET", "/api/runs/embedded"] = "run_view"  # of a run that is not there
+        for name in ("embedded", "preset"):
+            routes["GET", f"/api/runs/{name}"] = "run_view"  # of a run that is not there
         for pattern in sorted({pattern for _, pattern in routes}):
             for method in METHODS:
                 for kind, header in presented().items():
@@ -214,7 +215,7 @@ def as_expected(answer: Answer, kind: str, operation: str | None, pattern: str) 
         return answer.status == 405
     scope = "runner" if kind == "of another run" else kind
     if operation in FOR[scope] and not (kind == "of another run" and "{run}" in pattern):
-        unknown = "{name}" in pattern or pattern.endswith("/embedded")
+        unknown = "{name}" in pattern or pattern.endswith(("/embedded", "/preset"))
         return answer.status not in (401, 403, 405, 410) and (answer.status != 404 or unknown)
     return (answer.status, answer.code) == (403, "forbidden") and "insufficient_scope" in answer.headers[
         "www-authenticate"

@@ -33,6 +33,7 @@ MAY: Final[Mapping[Route, frozenset[Scope]]] = {
     # to have something run
     ("POST", "/api/flows"): frozenset({_CLIENT, _ADMIN}),
     ("POST", "/api/runs"): frozenset({_CLIENT, _ADMIN}),
+    ("POST", "/api/runs/preset"): frozenset({_CLIENT, _ADMIN}),
     ("POST", "/api/runs/embedded"): frozenset({_CLIENT, _ADMIN}),
     ("POST", "/api/runs/{run}/cancel"): frozenset({_CLIENT, _ADMIN}),
     # to take runs into custody
