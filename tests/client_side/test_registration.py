@@ -77,7 +77,7 @@ def test_the_seal_s_id_is_the_same_in_every_process(tmp_path: Path) -> None:
 
         if __name__ == "__main__":
             home = Home.open(Settings.load({"home": sys.argv[1]}, env={}), env={})
-            facts = _prepare(crawl, home, None)
+            facts, _ = _prepare(crawl, home, None)
             print(facts.seal, facts.sealed_by.value)
     """
     file = tmp_path / "program.py"
