@@ -14,6 +14,8 @@ from playhead.client.loading import load_target
 from playhead.client.registration import register
 from playhead.client.sealing import code_of, is_installed
 from playhead.core.events import SealedBy
+from playhead.core.names import Micros
+from playhead.core.schedules import due_after
 from playhead.errors import BadParameter, BadSchedule, FlowLoadError, PlayheadError
 from playhead.flows.flow import Flow, flow
 from playhead.home import Home
@@ -171,7 +173,7 @@ class TestSchedules:
             key = made.home.keys.flow_key("nightly")
             ticket = read_schedule(made.home.storage, "nightly", schedule.id, view.registered.seal, key)
             assert load(ticket.parameters) == {"days": 7}
-            due = 1_700_000_000_000_000
+            due = due_after(schedule, Micros(1_700_000_000_000_000))
             check_run(
                 ticket, run=ticket.run_at(due), flow="nightly", seal=view.registered.seal,
                 labels=view.registered.labels, due_micros=due,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from playhead import __version__
-from playhead.cli import options
 from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json_line, stderr, stdout
 from playhead.cli.place import Place, noted, read_note, served_at
@@ -32,6 +31,7 @@ from playhead.server.serve import DEFAULT_PORT, reaches_others, serve
 if TYPE_CHECKING:
     from playhead.agent.base import Agent
     from playhead.agent.rules import Allowed
+    from playhead.cli import options  # brings Typer
 
 LOCK_SECONDS: Final = 3.0  # a command that only looks holds the home for a moment
 RETRY_SECONDS: Final = 0.05
