@@ -139,6 +139,10 @@ class Custody:
             return None
         if claimed.crashed or claimed.run != self.run:
             return None
+        if claimed.epoch <= self._known:  # no server that follows its log says this: nothing is asked of it any more
+            _log.error("run %s was refused: epoch %d was granted after %d", self.run, claimed.epoch, self._known)
+            self._means.ready.failed(self.run)
+            return None
         self.epoch = claimed.epoch
         reach("claim.answered")
         return claimed
