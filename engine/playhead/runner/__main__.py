@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
+from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Epoch, RunId
 from playhead.core.tokens import Token
