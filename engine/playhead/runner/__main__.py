@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
 from playhead.core import events as ev
+from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Epoch, RunId
 from playhead.core.tokens import Token
