@@ -17,7 +17,6 @@ from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
 from playhead.core import events as ev
-from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Epoch, RunId
 from playhead.core.tokens import Token
