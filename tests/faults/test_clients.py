@@ -1,4 +1,4 @@
-"""Clients that are many, or that send a byte a second: a real server bears them, within bounds, and serves the others."""
+"""Clients that are many, that do not read, or that send a byte a second: a real server bears them, within bounds, and serves the others."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ AT_ONCE: Final = 200  # opened at a time
 STREAM_BYTES: Final = 96 * 1024  # of the server's memory for an idle stream, at most
 FILES_BESIDE: Final = 500  # that this process has open beside its streams
 SLACK_SECONDS: Final = 30.0  # a machine that does other things, too; without a limit nothing would end at all
+LARGE_EVENTS: Final = 150
+FEW_BYTES: Final = 64 * 1024**2  # that a server's memory may grow by for one client that does not read
 LIMITS: Final = ConnectionLimits()
 
 
@@ -58,6 +60,29 @@ async def test_five_thousand_idle_subscribers(host: Machine) -> None:
             await http.register_flow(flow())
             assert [event.type for event in (await anext(pages)).events] == ["flow.registered"]
     await asyncio.to_thread(host.wait_for, lambda: server.num_fds() <= files + 5, "the server to let go of all streams")
+
+
+async def test_a_subscriber_that_never_reads_costs_little_and_is_ended(host: Machine) -> None:
+    """What the server remembers of the newest events is there whoever follows; beside it, one who does not read costs a page."""
+    server = psutil.Process(host.server().pid)
+    async with HttpServer(host.url()) as http:
+        await _registered(http, 0)
+        async with connected(host.url(), small=True) as silent:
+            silent.send(b"GET /api/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert (await silent.answer()).status == 200
+            silent.pause()
+            files, before = server.num_fds(), server.memory_info().rss
+            await _registered(http, 1)
+            assert server.memory_info().rss - before < FEW_BYTES
+            await asyncio.to_thread(host.wait_for, lambda: server.num_fds() < files, "the stream to be ended")
+            assert (await http.info()).position >= 2 * LARGE_EVENTS
+
+
+async def _registered(http: HttpServer, which: int) -> None:
+    """Events of 60 KB each, 9 MB in all: more than the buffers of two sockets hold."""
+    for number in range(LARGE_EVENTS):
+        tasks = tuple(f"{number:04}-{task:04}-{'x' * 48}" for task in range(1_000))
+        await http.register_flow(flow(seal=f"{which:08x}{number:08x}").model_copy(update={"tasks": tasks}))
 
 
 async def test_clients_that_send_a_byte_a_second_are_ended(host: Machine) -> None:
