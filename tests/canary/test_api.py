@@ -51,6 +51,7 @@ EPOCH = {"epoch": 1, "grant": HEX}
 GOOD: dict[str, Any] = {
     "register_flow": REGISTERED.model_dump(mode="json"),
     "ask_run": {"run": RUN, "flow": "crawl", "seal": HEX, "labels": ["gpu"], "at": 5},
+    "ask_preset": {"flow": "crawl", "preset": "nightly", "nonce": HEX, "at": 5},
     "begin_embedded": {
         "scheduled": SCHEDULED.model_dump(mode="json"), "agent": "embedded", "claim": HEX, "grant": HEX, "python": "3.11",
         "key_scheme": 1,
@@ -61,6 +62,7 @@ GOOD: dict[str, Any] = {
     "died": {"epoch": 1, "signal": 9, "drained": False},
     "start": {**EPOCH, "storage": HEX, "python": "3.11", "key_scheme": 1},
     "heartbeat": EPOCH,
+    "reconcile": {"journals": [{"epoch": 1, "grant": HEX}], "python": "3.11"},
     "create_token": {"name": "visitor", "scope": "viewer", "digest": "0" * 64, "lifetime_seconds": 60},
     "report": {
         **EPOCH, "origin": 1, "first_seq": 0,
