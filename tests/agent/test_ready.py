@@ -107,4 +107,3 @@ def test_rests_and_retries_grow_up_to_their_limit() -> None:
     assert [pace.rest(failures) for failures in (0, 1, 2, 3, 4)] == [0, 0, 1, 2, 4]
     assert pace.rest(10_000) == pace.rest_most_seconds
     assert all(pace.retry(tries) <= pace.retry_most_seconds for tries in (1, 2, 10, 10_000))
-    assert pace.retry(1) >= pace.retry_first_seconds / 2

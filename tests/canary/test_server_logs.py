@@ -30,6 +30,9 @@ ALLOWED: Final[Mapping[tuple[str, str], str]] = {
     ("playhead.service.service", "error.code"): "a word of the tree of errors",
     ("playhead.service.service", "_fault(error)"): "the system's name of a fault",
     ("playhead.service.service", "RETRY_SECONDS"): "a constant",
+    ("playhead.service.service", "await self._store.head()"): "a position",
+    ("playhead.service.service", "had_ended"): "a position",
+    ("playhead.service.service", "len(active)"): "how many runs there are",
     ("playhead.service.clockwork", "flow.registered.flow"): "a declared name",
 }
 WRITES_OTHERWISE: Final = ("print", "warnings.warn", "traceback.print_exc", "sys.stderr.write", "sys.stdout.write")

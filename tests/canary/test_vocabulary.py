@@ -33,7 +33,6 @@ OTHERWISE: Final = {
     "Schedule.cron": "spaces belong to it; a server takes only what it can follow",
     "ReportRequest.events": "each becomes an event of the vocabulary before anything is done with it",
     "Following.cursor": "is read and never kept; refused unless this server made it",
-    "Wanted.page": "as a cursor",
     "Following.stream": "compared with the streams that there are, and never kept",
     "Following.type": "as `stream`",
 }

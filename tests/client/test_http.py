@@ -63,7 +63,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]]
     "ask_run": ((ASKED,), {}, (ASKED,), ACCEPTED),
     "ask_preset": ((PRESET,), {}, (PRESET,), ACCEPTED),
     "begin_embedded": ((EMBEDDED,), {}, (EMBEDDED,), ACCEPTED),
-    "runs": ((FILTER,), {"page": "p", "limit": 7, "after": 3}, (FILTER, "p", 7, 3), None),
+    "runs": ((FILTER,), {"page": "12", "limit": 7, "after": 3}, (FILTER, "12", 7, 3), None),
     "run": ((RUN,), {"at": 2, "tasks": False, "after": 3}, (RUN, 2, False, 3), view()),
     "cancel": ((RUN,), {}, (RUN,), ACCEPTED),
     "reconcile": ((RUN, RECONCILE), {}, (RUN, RECONCILE), ACCEPTED),
