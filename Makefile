@@ -38,7 +38,7 @@ types: $(READY)
 	$(BIN)/pyright
 
 test-fast: $(READY)
-	$(BIN)/pytest -m "not real and not faults and not simulation"
+	$(BIN)/pytest -n 2 -m "not real and not faults and not simulation"
 
 test-real: $(READY)
 	$(BIN)/pytest -m "real" --timeout 120
