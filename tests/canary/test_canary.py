@@ -9,6 +9,7 @@ show: else the canary would prove nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,10 @@ READING = (("runs",), ("flows",), ("agents",), ("events", "--all"), ("doctor",))
 READING_A_RUN = (("show",), ("show", "--steps"), ("show", "--failures"), ("events",), ("replay",), ("logs",))
 SERVERS_FILES = ("log.db", "log.db-wal", "log.db-shm", "views.db", "views.db-wal", "views.db-shm")
 
-HEADERS = {"host", "accept", "accept-encoding", "content-type", "content-length", "user-agent", "last-event-id"}
+HEADERS = {
+    "host", "accept", "accept-encoding", "authorization", "content-type", "content-length", "user-agent",
+    "last-event-id",
+}  # fmt: skip
 
 Command = Callable[..., bytes]
 
@@ -69,7 +73,7 @@ def test_a_server_elsewhere_learns_nothing(user: User, elsewhere: Machine, comma
     with _watched(user, elsewhere, by_fork=True) as url:
         _run_on_every_executor(user)
         _run_to_bad_ends(user)
-        _run_in_other_ways(user, url)
+        _run_in_other_ways(user, elsewhere.url())
         _check_that_the_user_sees_it(user, command, url)
         _check_answers(elsewhere, command)
 
@@ -194,6 +198,8 @@ def _check_recording(recording: Recording) -> None:
     headers = headers_of(asked)
     assert set(headers) <= HEADERS
     assert headers["user-agent"] == {"playhead"}
+    tokens = headers.get("authorization", set())
+    assert all(re.fullmatch(r"Bearer playhead_runner_[0-9a-f]{32}_[a-z2-7]{56}", token) for token in tokens), tokens
 
 
 def _check_answers(elsewhere: Machine, command: Command) -> None:
