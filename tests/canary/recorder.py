@@ -88,23 +88,29 @@ def _proxy(
     thread = threading.Thread(target=loop.run_forever, name="recorder", daemon=True)
     thread.start()
 
+    carrying: set[asyncio.Task[None] | None] = set()  # asyncio itself lets go of a handler whose caller has hung up
+
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # At the end handlers are cancelled, and one that ends by that would be an error to asyncio.
-        with contextlib.suppress(asyncio.CancelledError):
-            async with _ended(writer):
-                there = await connect()
-                async with _ended(there[1]):
-                    await _carry((reader, writer), there, recording)
+        carrying.add(asyncio.current_task())
+        try:
+            # At the end handlers are cancelled, and one that ends by that would be an error to asyncio.
+            with contextlib.suppress(asyncio.CancelledError):
+                async with _ended(writer):
+                    there = await connect()
+                    async with _ended(there[1]):
+                        await _carry((reader, writer), there, recording)
+        finally:
+            carrying.discard(asyncio.current_task())
 
     async def begin() -> asyncio.Server:
         return await listen(met)
 
     async def end(server: asyncio.Server) -> None:
         server.close()
-        under_way = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        while under_way := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     try:
         server = asyncio.run_coroutine_threadsafe(begin(), loop).result(START_SECONDS)

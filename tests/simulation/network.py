@@ -62,7 +62,6 @@ class Network:
         self.rng = rng
         self.server = server
         self.losses = Losses()
-        self.answered = 0
         self.on_answer: Callable[[Process, Request, float, Answer], None] = _nobody
         self.on_taken: Callable[[Process, Request, float, Answer], None] = _nobody
         self._cuts: dict[tuple[Process | str, Way], float] = {}  # until when
@@ -151,7 +150,6 @@ class _Exchange:
         if answer is None:
             self.future.set_exception(_unreachable(self._request))
             return
-        network.answered += 1
         network.on_taken(asker, self._request, self._sent_at, answer)
         self.future.set_result(answer)
 

@@ -49,7 +49,6 @@ KEY: Final = MasterKey(bytes(range(32)))
 INLINE_BYTES: Final = 300  # small, so that results of both kinds occur
 REST_SECONDS: Final = 120.0  # virtual time in which all runs must end once the faults are over
 LOOK_SECONDS: Final = 0.5  # between two looks at the bounds
-FEWEST_ANSWERS: Final = 15  # in a world whose runs were neither cancelled nor lost too often
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -345,8 +344,8 @@ class World:
             self._look_back_at(run, story)
         ends = Counter(self.checkers.ends())
         excused = bool(ends[RunStatus.CANCELLED] + ends[RunStatus.CRASHED])
-        if not excused and (self.network.answered < FEWEST_ANSWERS or not ends[RunStatus.SUCCEEDED]):
-            self.checkers.fail(ck.WORTH, f"{self.network.answered} answers, and runs that ended as {dict(ends)}")
+        if not excused and not ends[RunStatus.SUCCEEDED]:
+            self.checkers.fail(ck.WORTH, f"runs that ended as {dict(ends)}")
 
     def _look_back_at(self, run: str, story: Story) -> None:
         checkers, state = self.checkers, story.state
