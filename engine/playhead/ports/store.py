@@ -1,5 +1,8 @@
 """The two ports of the log. `EventStore` is what the engine uses; `StoreBackend` is the small thing a user plugs in.
 
+What a backend may offer beyond the base contract it declares by `Capability`; where methods go with it, they are in a protocol of
+their own: `SharedBackend`, `ForgettingBackend`, `RestoringBackend`.
+
 The log knows streams, versions and positions; it does not know the vocabulary. Event data is a JSON object.
 
 Its values are msgspec structs: a frozen dataclass of twelve fields takes ten times as long to make, and a read makes one for
@@ -8,9 +11,9 @@ each event. `gc=False`, because what they hold is JSON and numbers, which never 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Protocol
 
 import msgspec
@@ -104,6 +107,17 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     scanned: Position
 
 
+class Capability(StrEnum):
+    """What a backend offers beyond the base contract. The conformance suite holds it to what it declares."""
+
+    SHARED = "shared"  # several processes may have it open on one log, and commit: a `SharedBackend`
+    WAKES = "wakes"  # `wait_for_news` returns at once for what other processes commit; without it the engine's poll finds that
+    DENSE = "dense"  # positions have no gaps, but for what was forgotten
+    CHAINED = "chained"  # each append is kept with its link of a hash chain over the whole log (`playhead.log.chain`)
+    FORGETS = "forgets"  # whole streams can be removed: a `ForgettingBackend`
+    RESTORES = "restores"  # it can be made a copy of another log, with its id and positions: a `RestoringBackend`
+
+
 class StoreBackend(Protocol):
     """What a user plugs in. One engine process owns a backend and makes one `commit` at a time; reads run beside it.
 
@@ -124,6 +138,10 @@ class StoreBackend(Protocol):
 
     @property
     def log_id(self) -> LogId: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset()
 
     @property
     def restored(self) -> Position | None:
@@ -154,6 +172,77 @@ class StoreBackend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Leading(msgspec.Struct, frozen=True, gc=False):
+    """Who leads the servers on a log. `term` counts up whenever the leader shows that it lives, and whenever it changes."""
+
+    server: str
+    term: int
+
+
+class SharedBackend(StoreBackend, Protocol):
+    """Several servers on one log. What they tell each other here is not in the log and need not be durable: a loss of it costs
+    everyone a full lease, and nothing else."""
+
+    async def leading(self) -> Leading | None:
+        """Who led last; None if nobody ever did."""
+        ...
+
+    async def lead(self, server: str, *, after: int) -> bool:
+        """Lead, or go on leading: the term becomes `after` + 1 if it is `after` (0 where nobody ever led). False: it is another."""
+        ...
+
+    async def hear(self, signs: Collection[str]) -> None:
+        """Count one more sign of life for each of these keys."""
+        ...
+
+    async def heard(self) -> Mapping[str, int]:
+        """How often each key was counted. One that nobody counted for a day may be missing."""
+        ...
+
+
+class ForgettingBackend(StoreBackend, Protocol):
+    """Removal of what is over. What is left of it are the positions, which are never given again, and whatever the engine appends
+    behind it in the same stream."""
+
+    async def forget(self, stream: StreamName, *, upto: Version) -> int:
+        """Remove the stream's events up to that version, which an append ends with, durably; how many were removed. Those behind
+        keep their versions, and the next append's is counted on from the newest that the stream ever had."""
+        ...
+
+    async def is_forgotten(self, position: Position) -> bool:
+        """Whether an event stood there and was removed."""
+        ...
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """An append as it is kept: for copies, which keep all of it. `link` is None where there is no chain."""
+
+    append: Append  # whose `expected` says nothing any more
+    last: Position
+    version: Version
+    link: bytes | None
+
+
+class RestoringBackend(StoreBackend, Protocol):
+    async def read_kept(self, *, after: Position, limit: int) -> Sequence[Kept]:
+        """Up to `limit` appends that end behind `after`, in order."""
+        ...
+
+    async def forgotten(self) -> Sequence[tuple[Position, Position, bytes | None]]:
+        """The positions that were removed, as ranges (first, last, both included) in order; and the link that the chain had at the
+        range's end."""
+        ...
+
+    async def restore(
+        self,
+        log_id: LogId,
+        kept: Sequence[Kept],
+        forgotten: Sequence[tuple[Position, Position, bytes | None]] = (),
+    ) -> None:
+        """Take these over, durably, behind what was taken over before. Only for a log that nothing else was appended to."""
+        ...
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False):

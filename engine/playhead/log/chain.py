@@ -1,0 +1,40 @@
+"""The hash chain over a log: each append's link covers the append, its place, and the link before it. Pure.
+
+A row that was changed, removed, added or moved by hand is found by computing the links again. This is no seal: whoever may write
+the store may compute links too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from struct import pack
+from typing import Final
+
+from playhead.ports.store import Append
+
+LINK_BYTES: Final = 32
+FIRST: Final = bytes(LINK_BYTES)  # before the first append
+
+_NONE: Final = -1  # epochs and record numbers are never negative
+
+
+def digest(append: Append, body: bytes) -> bytes:
+    """What an append says, wherever it stands: SHA-256 of its fields, each with its length. `body` is that of `appends.encode`."""
+    hashed = hashlib.sha256(
+        pack(
+            ">qqq",
+            append.recorded_at,
+            _NONE if append.epoch is None else append.epoch,
+            _NONE if append.first_seq is None else append.first_seq,
+        )
+    )
+    for field in (append.stream.encode(), append.actor.encode(), append.append_id.encode(), body):
+        hashed.update(pack(">q", len(field)))
+        hashed.update(field)
+    return hashed.digest()
+
+
+def link(before: bytes, said: bytes, *, last: int, version: int) -> bytes:
+    """The append's link: SHA-256 of the link before it, its digest, and its last position and version, eight bytes each, the highest
+    first. A database can compute it as well: `sha256(before || said || int8send(last) || int8send(version))`."""
+    return hashlib.sha256(before + said + pack(">qq", last, version)).digest()
