@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from playhead.errors import UsageError
-from playhead.testing.checks import CheckResult, DoesNotApply, Suite, expect
+from playhead.testing.checks import CheckResult, DoesNotApply, Suite, Watcher, expect
 
 Numbers = list[int]
 
@@ -66,6 +66,30 @@ async def test_each_check_is_judged_whatever_it_does() -> None:
     assert results["hangs"].problem == "did not end within 0.05 s"
     assert numbers == [1, -1], "a check that hangs gets to clean up"
     assert "does_not_apply" not in results
+
+
+async def test_a_watcher_hears_of_each_check_when_it_begins_and_how_it_ends() -> None:
+    heard: list[str] = []
+
+    class Listening(Watcher):
+        def began(self, name: str) -> None:
+            heard.append(f"{name} began")
+
+        def ended(self, result: CheckResult) -> None:
+            heard.append(f"{result.name} {'passed' if result.passed else 'failed'}")
+
+        def omitted(self, name: str, why: str) -> None:
+            heard.append(f"{name} does not apply {why}")
+
+    await suite_of_many().run([], only=["passes", "raises", "does_not_apply"], watcher=Listening())
+    assert heard == [
+        "passes began",
+        "passes passed",
+        "raises began",
+        "raises failed",
+        "does_not_apply began",
+        "does_not_apply does not apply to lists",
+    ]
 
 
 async def test_only_the_named_checks_run_in_their_order() -> None:

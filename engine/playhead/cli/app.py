@@ -12,7 +12,7 @@ import typer
 
 from playhead import __version__
 from playhead.cli import options, presented
-from playhead.cli.commands import history, keys, looking, running, serving, tokens, upkeep
+from playhead.cli.commands import history, keys, looking, running, serving, store, tokens, upkeep
 from playhead.cli.exits import ExitCode, tell, tell_message
 from playhead.errors import PlayheadError
 
@@ -43,7 +43,7 @@ def _program(
     presented.token_file.set(token_file)
 
 
-for group in (running, looking, history, serving, tokens, upkeep, keys):
+for group in (running, looking, history, serving, tokens, upkeep, store, keys):
     group.add_to(app)
 
 

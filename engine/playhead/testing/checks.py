@@ -14,9 +14,10 @@ check that fails. A check fails by raising anything, best through `expect`, whic
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from playhead.errors import UsageError
@@ -35,6 +36,20 @@ class CheckResult:
     name: str
     passed: bool
     problem: str | None = None
+    seconds: float = field(default=0.0, compare=False)  # that it took
+
+
+class Watcher:
+    """Hears how a suite goes on. Each method does nothing; override those that matter."""
+
+    def began(self, name: str) -> None:
+        """This check is tried from now on."""
+
+    def ended(self, result: CheckResult) -> None:
+        """It passed, or it failed."""
+
+    def omitted(self, name: str, why: str) -> None:
+        """It does not apply to the subject."""
 
 
 class CheckFailed(AssertionError):
@@ -42,7 +57,7 @@ class CheckFailed(AssertionError):
 
 
 class DoesNotApply(Exception):
-    """A check raises this when its promise is not one that the subject makes. It then has no result."""
+    """A check raises this, and says why, when its promise is not one that the subject makes. It then has no result."""
 
 
 def expect(promise: object, problem: str) -> None:
@@ -71,11 +86,17 @@ class Suite(Generic[SubjectT]):
         return fn
 
     async def run(
-        self, subject: SubjectT, *, only: Collection[str] | None = None, limit_seconds: float | None = None
+        self,
+        subject: SubjectT,
+        *,
+        only: Collection[str] | None = None,
+        limit_seconds: float | None = None,
+        watcher: Watcher | None = None,
     ) -> list[CheckResult]:
         """Try every check, or those named by `only`, one after the other, each for at most `limit_seconds`.
 
-        A check that does not apply to the subject has no result. UsageError: `only` names a check that is not here.
+        A check that does not apply to the subject has no result; the watcher hears why. UsageError: `only` names a check that is not
+        here.
         """
         unknown = sorted(set(only or ()) - set(self._checks))
         if unknown:
@@ -85,12 +106,29 @@ class Suite(Generic[SubjectT]):
             )
         chosen = [check for name, check in self._checks.items() if only is None or name in only]
         limit = self._limit_seconds if limit_seconds is None else limit_seconds
-        results = [await _judge(check, subject, limit) for check in chosen]
+        results = [await _judge(check, subject, limit, watcher or Watcher()) for check in chosen]
         return [result for result in results if result is not None]
 
 
-async def _judge(check: Check[SubjectT], subject: SubjectT, limit_seconds: float) -> CheckResult | None:
-    """Run one check in a task of its own, so that neither its hang nor its BaseException reaches the next one."""
+async def _judge(
+    check: Check[SubjectT], subject: SubjectT, limit_seconds: float, watcher: Watcher
+) -> CheckResult | None:
+    """Try one check, and tell the watcher. None if it does not apply."""
+    name = check.__name__
+    watcher.began(name)
+    began = time.monotonic()
+    problem = await _problem_of(check, subject, limit_seconds)
+    if isinstance(problem, DoesNotApply):
+        watcher.omitted(name, str(problem))
+        return None
+    seconds = time.monotonic() - began
+    result = CheckResult(name=name, passed=problem is None, problem=_told(problem), seconds=seconds)
+    watcher.ended(result)
+    return result
+
+
+async def _problem_of(check: Check[SubjectT], subject: SubjectT, limit_seconds: float) -> BaseException | None:
+    """Run the check in a task of its own, so that neither its hang nor its BaseException reaches the next one."""
     name = check.__name__
     attempt = asyncio.create_task(_outcome_of(check, subject), name=f"check {name}")
     try:
@@ -100,13 +138,8 @@ async def _judge(check: Check[SubjectT], subject: SubjectT, limit_seconds: float
         attempt.cancel()
     if hung:
         await asyncio.wait({attempt}, timeout=GRACE_SECONDS)
-        return CheckResult(name=name, passed=False, problem=f"did not end within {limit_seconds:g} s")
-    if attempt.cancelled():
-        return CheckResult(name=name, passed=False, problem="was cancelled from inside")
-    problem = attempt.result()
-    if isinstance(problem, DoesNotApply):
-        return None
-    return CheckResult(name=name, passed=problem is None, problem=_told(problem))
+        return CheckFailed(f"did not end within {limit_seconds:g} s")
+    return CheckFailed("was cancelled from inside") if attempt.cancelled() else attempt.result()
 
 
 async def _outcome_of(check: Check[SubjectT], subject: SubjectT) -> BaseException | None:

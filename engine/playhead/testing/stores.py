@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
@@ -30,9 +29,8 @@ from playhead.ports.store import (
     Recorded,
     StoreBackend,
 )
-from playhead.testing.checks import CheckFailed, CheckResult, Suite, expect
-
-StoreFactory = Callable[[], AbstractAsyncContextManager[StoreBackend]]
+from playhead.testing.checks import CheckFailed, CheckResult, Suite, Watcher, expect
+from playhead.testing.places import StoreFactory as StoreFactory
 
 STORE_CHECKS: Final[Suite[StoreFactory]] = Suite("event store")
 
@@ -41,12 +39,14 @@ EVERYTHING: Final = 10_000  # a limit that none of the streams here reaches
 SEED: Final = 20_240_229  # of the checks that draw; a failure is the same each time
 
 
-async def check_store(factory: StoreFactory, *, only: Collection[str] | None = None) -> list[CheckResult]:
+async def check_store(
+    factory: StoreFactory, *, only: Collection[str] | None = None, watcher: Watcher | None = None
+) -> list[CheckResult]:
     """Try the checks, or those named by `only`. Each call of `factory` opens a backend on the same log.
 
     UsageError: `only` names a check that does not exist (`STORE_CHECKS.names` has them all).
     """
-    return await STORE_CHECKS.run(factory, only=only)
+    return await STORE_CHECKS.run(factory, only=only, watcher=watcher)
 
 
 # --- versions and what an append expects ------------------------------------------------------------------------------
