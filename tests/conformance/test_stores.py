@@ -15,7 +15,8 @@ from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.log.sqlite import url_for
 from playhead.ports.store import StoreBackend
 from playhead.testing.checks import Suite
-from playhead.testing.stores import STORE_CHECKS, StoreFactory, check_store, waiting_for_news_returns
+from playhead.testing.stores import STORE_CHECKS, Place, StoreFactory, check_store
+from playhead.testing.stores.following import waiting_for_news_returns
 from playhead_adapters.stores.eventsourcing import open_recorder
 from tests.conformance import planted_stores as planted
 
@@ -112,9 +113,9 @@ async def test_a_planted_bug_is_found_by_name(kind: type[MemoryBackend], found_b
 
 async def test_a_backend_that_never_tells_is_found_by_name() -> None:
     """With a limit of its own: the check waits as long as a healthy store would need, many times over."""
-    suite: Suite[StoreFactory] = Suite("impatient", limit_seconds=0.2)
+    suite: Suite[Place] = Suite("impatient", limit_seconds=0.2)
     suite.check(waiting_for_news_returns)
-    (result,) = await suite.run(memory(planted.NeverTells))
+    (result,) = await suite.run(Place(memory(planted.NeverTells)))
     assert not result.passed
     assert result.problem is not None
 

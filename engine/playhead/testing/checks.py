@@ -45,6 +45,9 @@ class Watcher:
     def began(self, name: str) -> None:
         """This check is tried from now on."""
 
+    def progressed(self, done: int, of: int) -> None:
+        """The check under way has done so much of its work."""
+
     def ended(self, result: CheckResult) -> None:
         """It passed, or it failed."""
 
@@ -73,6 +76,7 @@ class Suite(Generic[SubjectT]):
         self._port = port
         self._limit_seconds = limit_seconds
         self._checks: dict[str, Check[SubjectT]] = {}
+        self._own_limits: dict[str, float] = {}  # in seconds, of checks that take longer
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,6 +88,15 @@ class Suite(Generic[SubjectT]):
         assert name not in self._checks, f"two checks of the {self._port} suite are named {name}"
         self._checks[name] = fn
         return fn
+
+    def long_check(self, limit_seconds: float) -> Callable[[Check[SubjectT]], Check[SubjectT]]:
+        """Register a check that may take longer than the others."""
+
+        def register(fn: Check[SubjectT]) -> Check[SubjectT]:
+            self._own_limits[fn.__name__] = limit_seconds
+            return self.check(fn)
+
+        return register
 
     async def run(
         self,
@@ -105,8 +118,11 @@ class Suite(Generic[SubjectT]):
                 hint=f"its checks are: {', '.join(self._checks)}",
             )
         chosen = [check for name, check in self._checks.items() if only is None or name in only]
-        limit = self._limit_seconds if limit_seconds is None else limit_seconds
-        results = [await _judge(check, subject, limit, watcher or Watcher()) for check in chosen]
+        limits = [limit_seconds or self._own_limits.get(check.__name__, self._limit_seconds) for check in chosen]
+        results = [
+            await _judge(check, subject, limit, watcher or Watcher())
+            for check, limit in zip(chosen, limits, strict=True)
+        ]
         return [result for result in results if result is not None]
 
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json, stdout
 from playhead.testing.checks import CheckResult, Watcher
-from playhead.testing.places import place_at
 from playhead.testing.stores import check_store
+from playhead.testing.stores.place import factory_at
 
 
 def check_url(url: str, *, only: Collection[str] | None, as_json: bool) -> int:
@@ -29,7 +29,7 @@ def check_url(url: str, *, only: Collection[str] | None, as_json: bool) -> int:
 
 
 async def _checked(url: str, only: Collection[str] | None, watcher: Watcher) -> list[CheckResult]:
-    place = place_at(url)
+    place = factory_at(url)
     async with place():
         """It can be opened: if not, that is told once, and not by every check."""
     return await check_store(place, only=only, watcher=watcher)

@@ -1,0 +1,47 @@
+"""The conformance kit of event stores: what `StoreBackend` promises, as checks with names. Needs no pytest.
+
+    results = await check_store("mystore:///var/lib/my.log")
+    failed = [result for result in results if not result.passed]
+
+A store is given by its URL, or by a factory whose every call opens the same log:
+
+    def place() -> AbstractAsyncContextManager[StoreBackend]: ...
+
+The checks run one after another, on a log that may hold other events: each uses streams of its own, under `default/check/`. What
+a store offers beyond the base contract it declares by `Capability`, and is held to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from playhead.testing.checks import CheckResult, Watcher
+from playhead.testing.stores.place import PATIENCE_SECONDS, SEED, Place, StoreFactory
+from playhead.testing.stores.suite import STORE_CHECKS
+
+# Imported for their checks, in the order in which these run.
+from playhead.testing.stores import versions, batches, idempotency, reading, contents, following, lasting  # noqa: F401  # isort: skip
+
+__all__ = ["STORE_CHECKS", "CheckResult", "Place", "StoreFactory", "Watcher", "check_store"]
+
+
+async def check_store(
+    where: StoreFactory | str,
+    *,
+    only: Collection[str] | None = None,
+    second: StoreFactory | str | None = None,
+    quick: bool = False,
+    seed: int = SEED,
+    patience_seconds: float = PATIENCE_SECONDS,
+    watcher: Watcher | None = None,
+) -> list[CheckResult]:
+    """Try every check, or those named by `only`, on the store; a check that does not apply to it has no result.
+
+    `quick` writes less in the checks that write much. `seed` is of those that draw; their findings name it. The watcher hears each check
+    begin and end, and which were omitted, and why.
+
+    UsageError: `only` names a check that does not exist (`STORE_CHECKS.names` has them all), or there is no such store. Whatever
+    the store itself does is a finding.
+    """
+    place = Place(where, second=second, quick=quick, seed=seed, patience_seconds=patience_seconds, watcher=watcher)
+    return await STORE_CHECKS.run(place, only=only, watcher=watcher)
