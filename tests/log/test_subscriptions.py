@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 from msgspec.structs import replace
@@ -186,6 +187,41 @@ async def test_events_of_another_writer_arrive(monkeypatch: pytest.MonkeyPatch) 
         assert len(expected) == 60
         for events in await asyncio.gather(*followers):
             assert events == expected
+
+
+async def test_what_others_wrote_between_our_commits_is_read_once_for_all_subscribers() -> None:
+    records = MemoryRecords()
+    backend, other = Around(MemoryBackend(records)), MemoryBackend(records)
+    async with Log.open(backend) as log:
+        followers = [asyncio.create_task(follow(log, after=0, until=4)) for _ in range(10)]
+        await asyncio.sleep(0)
+        await log.append(new())
+        await other.commit([new("default/run/other", 2)])  # which tells nobody here
+        await log.append(new())
+        expected = await whole(log)
+        before = backend.reads
+        for events in await asyncio.gather(*followers):
+            assert events == expected
+    assert backend.reads - before < len(followers)
+
+
+async def test_three_writers_at_once_lose_nothing() -> None:
+    """Each has holes in what it commits, all the time, while its own commits and what it reads overlap."""
+    records = MemoryRecords()
+
+    async def write(log: Log, name: str) -> None:
+        for number in range(40):
+            await log.append(new(f"default/run/{name}", 1 + number % 3))
+            await asyncio.sleep(0)
+
+    async with AsyncExitStack() as stack:
+        logs = [await stack.enter_async_context(Log.open(MemoryBackend(records))) for _ in range(3)]
+        followers = [asyncio.create_task(follow(log, after=0, until=3 * 79)) for log in logs for _ in range(2)]
+        await asyncio.gather(*(write(log, str(number)) for number, log in enumerate(logs)))
+        followed = await asyncio.gather(*followers)
+        expected = await whole(logs[0])
+    assert [event.position for event in expected] == list(range(1, 3 * 79 + 1))
+    assert all(events == expected for events in followed)
 
 
 class Gaps(MemoryBackend):

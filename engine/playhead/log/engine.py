@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
@@ -24,12 +24,14 @@ from playhead.ports.store import (
     Ack,
     Append,
     Appended,
+    Capability,
     Conflict,
     Duplicate,
     EventStore,
     Expect,
     Page,
     Recorded,
+    SharedBackend,
     StoreBackend,
     Subscription,
 )
@@ -64,6 +66,7 @@ class Log(EventStore):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(log._commits.run)
                 tasks.start_soon(log._follow)
+                tasks.start_soon(log._fill)
                 try:
                     yield log
                 except Exception as error:  # noqa: BLE001 — raised again below: a task group would wrap it in a group
@@ -80,6 +83,10 @@ class Log(EventStore):
     @property
     def log_id(self) -> LogId:
         return self._backend.log_id
+
+    @property
+    def shared(self) -> SharedBackend | None:
+        return cast(SharedBackend, self._backend) if Capability.SHARED in self._backend.capabilities else None
 
     @property
     def restored(self) -> Position | None:
@@ -144,18 +151,34 @@ class Log(EventStore):
         self._tail.close()
 
     async def _follow(self) -> None:
-        """Keep the tail going where others write to the same store too: their events come by the poll, or by its news."""
+        """Keep the tail going where others write to the same store too: their events come by its news, or by the poll."""
         while not self._tail.closed:
             await self._tail.watched()
             scanned = self._tail.scanned
             try:
                 await self._backend.wait_for_news(scanned, POLL_SECONDS)
                 await self._commits.settle()
-                if self._tail.scanned == scanned:  # else it was our own commit, which is in the tail already
-                    page = await self._backend.read_all(after=scanned, limit=PAGE_EVENTS)
-                    self._tail.extend(page.events, page.scanned)
+                if (
+                    self._tail.scanned == scanned and not self._tail.lags
+                ):  # else it was our own commit, which is there already
+                    await self._read_on()
             except LogError:  # a full disk or a lost connection: whoever appends or reads is told; here only time helps
                 await anyio.sleep(POLL_SECONDS)
+
+    async def _fill(self) -> None:
+        """Read what others wrote between commits of our own: once, and not once for each subscriber."""
+        while await self._tail.lagging():
+            scanned = self._tail.scanned
+            try:
+                await self._read_on()
+                if self._tail.scanned == scanned:
+                    await anyio.sleep(POLL_SECONDS)  # a store that does not show what it has reported
+            except LogError:
+                await anyio.sleep(POLL_SECONDS)
+
+    async def _read_on(self) -> None:
+        page = await self._backend.read_all(after=self._tail.scanned, limit=PAGE_EVENTS)
+        self._tail.extend(page.events, page.scanned)
 
 
 class _Pages(Subscription):

@@ -29,30 +29,37 @@ class Tail:
         self.start = head
         self.scanned = head
         self.closed = False
+        self._known = head  # the log reaches at least here
         self._events: list[Recorded] = []
         self._subscribers = 0
         self._moved = anyio.Event()
+        self._lagging = anyio.Event()  # there is something to be read from the store
         self._watched = anyio.Event()
 
     def add_committed(self, committed: Sequence[tuple[Append, Outcome]]) -> None:
         """Take over what a commit of our own made durable.
 
         Positions without a hole behind what is here prove that nobody else wrote in between. At a hole this cannot be
-        known: the buffer starts anew behind it, and the subscribers read what lies before from the store.
+        known: what lies there is to be read from the store, once for all subscribers.
         """
+        known = max(
+            (outcome.last for _, outcome in committed if not isinstance(outcome, Conflict)), default=Position(0)
+        )
+        if not self._subscribers:
+            self.jump(known)
+            return
         events: list[Recorded] = []
         scanned = self.scanned
         for append, outcome in committed:
             if isinstance(outcome, Conflict) or outcome.last <= scanned:
                 continue
-            dense = outcome.last - scanned == len(append.events)
-            if not (self._subscribers and dense and isinstance(outcome, Appended)):
-                self.jump(max(other.last for _, other in committed if not isinstance(other, Conflict)))
-                return
+            whole = outcome.last - outcome.first + 1 == len(append.events)
+            if not isinstance(outcome, Appended) or not whole or outcome.first > scanned + 1:
+                break
             scanned = outcome.last
             events += recorded(append, positions=range(outcome.first, scanned + 1), version=outcome.version)
-        if events:
-            self.extend(events, scanned)
+        self.extend(events, scanned)
+        self.reaches(known)
 
     def extend(self, events: Sequence[Recorded], scanned: Position) -> None:
         """Add what the log holds up to `scanned`: `events` has all of it from some place at or before our own end."""
@@ -87,6 +94,23 @@ class Tail:
             await self._moved.wait()
         return self.scanned > beyond
 
+    def reaches(self, position: Position) -> None:
+        """The log is known to reach that far: what is not here of it is to be read."""
+        self._known = max(self._known, position)
+        if self.lags:
+            self._lagging.set()
+
+    @property
+    def lags(self) -> bool:
+        return self.scanned < self._known
+
+    async def lagging(self) -> bool:
+        """Return when there is something to be read from the store; False when the log is closed."""
+        while not self.lags and not self.closed:
+            self._lagging = anyio.Event()
+            await self._lagging.wait()
+        return not self.closed
+
     async def watched(self) -> None:
         """Return when there is at least one subscriber."""
         while not self._subscribers:
@@ -108,6 +132,7 @@ class Tail:
 
     def close(self) -> None:
         self.closed = True
+        self._lagging.set()
         self._wake()
 
     def _wake(self) -> None:

@@ -276,6 +276,11 @@ class EventStore(Protocol):
     def log_id(self) -> LogId: ...
 
     @property
+    def shared(self) -> SharedBackend | None:
+        """The backend, where several servers may be on this log; None where this one is alone, always."""
+        return None
+
+    @property
     def restored(self) -> Position | None:
         """As the backend's."""
         return None
