@@ -169,7 +169,7 @@ def _other_database(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
+        connection.execute("UPDATE meta SET value = '3' WHERE key = 'format'")
 
 
 def _no_format(path: Path) -> None:
@@ -205,7 +205,7 @@ def _only_wal(path: Path) -> None:
         (_stump, "damaged or was cut short: only 50 bytes are left"),
         (_cut, "damaged or was cut short"),
         (_other_database, "is not a Playhead log"),
-        (_newer, r"written by a newer version \(format 2, this version reads up to 1\)"),
+        (_newer, r"written by a newer version \(format 3, this version reads up to 2\)"),
         (_no_format, "does not tell its format"),
         (_no_id, "it has no log id"),
         (_counter_back, "holds position 600, but its counter stands at 5"),
@@ -397,7 +397,7 @@ def test_sqlites_errors_in_words(code: int, what: str) -> None:
 
 
 async def test_a_row_costs_little_beside_its_body(tmp_path: Path) -> None:
-    """Position, stream, version, time, actor, journal, id and two indexes: all of it in less than 120 bytes."""
+    """Position, stream, version, time, actor, journal, id, link and two indexes: all of it in less than 150 bytes."""
     path = tmp_path / "log.db"
     async with opened(path) as backend:
         for number in range(10):
@@ -408,7 +408,7 @@ async def test_a_row_costs_little_beside_its_body(tmp_path: Path) -> None:
                 ]
             )
     body = len('[["task.succeeded",1,{}]]')
-    assert path.stat().st_size / 5000 - body < 120
+    assert path.stat().st_size / 5000 - body < 150
 
 
 async def test_a_closed_log_is_one_file_with_its_lock_and_its_mark(tmp_path: Path) -> None:

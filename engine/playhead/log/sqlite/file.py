@@ -22,9 +22,10 @@ from playhead.log.sqlite.faults import damaged, foreign, read_only, told
 from playhead.log.sqlite.mark import Mark, file_of
 
 APPLICATION_ID: Final = 0x504C4159  # "PLAY", in the file's header
-FORMAT: Final = 1
+FORMAT: Final = 2
 CACHED_STATEMENTS: Final = 32  # more than there are
 
+_ASIDE: Final = "aside"  # the key in `meta`
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _APPLICATION_ID_AT = slice(68, 72)
@@ -86,7 +87,8 @@ def open_writer(
             if max_bytes is not None:
                 page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
                 connection.execute(f"PRAGMA max_page_count = {max(max_bytes // page_bytes, 1)}")
-            _check_contents(path, connection)
+            if _check_contents(path, connection) < FORMAT:
+                connection.executescript(f"BEGIN IMMEDIATE; {statements.TO_FORMAT_2} COMMIT")
         except BaseException:
             connection.close()
             raise
@@ -97,6 +99,19 @@ def open_reader(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
     """A connection that only reads: it never writes and never checkpoints."""
     with told(path):
         return _connect(f"{path.absolute().as_uri()}?mode=ro", busy_seconds)
+
+
+def check_readable(path: Path, connection: sqlite3.Connection) -> int:
+    """The format of a log that nobody here has opened to write. LogUnusable: there is none, or none that can be read."""
+    with told(path):
+        return _check_contents(path, connection)
+
+
+def check_file(path: Path) -> None:
+    """LogUnusable: there is no file, or it is no log."""
+    if not path.exists():
+        raise LogUnusable(f"there is no log {path}", hint="look at the path; a log is made by the first server or run")
+    _check_header(path)
 
 
 def read_log(path: Path, connection: sqlite3.Connection) -> str:
@@ -113,8 +128,27 @@ def read_history(path: Path, connection: sqlite3.Connection) -> int:
 
 
 def write_history(path: Path, connection: sqlite3.Connection, history: int) -> None:
+    """And that the log is set aside no more."""
     with told(path):
-        connection.execute(statements.SET_META, ("history", str(history)))
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(statements.SET_META, ("history", str(history)))
+            connection.execute(statements.DROP_META, (_ASIDE,))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def read_aside(path: Path, connection: sqlite3.Connection) -> bool:
+    """Whether this file was written as a copy to be kept (a backup, an archive), and not opened as a log since."""
+    return _meta(path, connection, _ASIDE) is not None
+
+
+def write_aside(path: Path, connection: sqlite3.Connection) -> None:
+    with told(path):
+        connection.execute(statements.SET_META, (_ASIDE, "1"))
 
 
 def _meta(path: Path, connection: sqlite3.Connection, key: str) -> str | None:
@@ -179,7 +213,8 @@ def _check_header(path: Path) -> None:
         raise foreign(path)
 
 
-def _check_contents(path: Path, connection: sqlite3.Connection) -> None:
+def _check_contents(path: Path, connection: sqlite3.Connection) -> int:
+    """The log's format."""
     row = connection.execute(statements.READ_META, ("format",)).fetchone()
     if row is None:
         raise damaged(path, "it does not tell its format")
@@ -192,6 +227,7 @@ def _check_contents(path: Path, connection: sqlite3.Connection) -> None:
     head = connection.execute(statements.HEAD).fetchone()
     if newest > (head[0] if head else 0):
         raise damaged(path, f"it holds position {newest}, but its counter stands at {head[0] if head else 0}")
+    return int(row[0])
 
 
 def _connect(uri: str, busy_seconds: float) -> sqlite3.Connection:

@@ -12,13 +12,15 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from playhead.core.names import Position, StreamName, Version
+from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.errors import LogUnusable
+from playhead.log.ranges import Range
 from playhead.log.sqlite import statements
 from playhead.log.sqlite.faults import told
-from playhead.log.sqlite.file import open_reader
+from playhead.log.sqlite.file import check_file, check_readable, open_reader, read_history, read_log
+from playhead.log.sqlite.mark import log_id
 from playhead.log.sqlite.rows import Row, Rows
-from playhead.ports.store import Recorded
+from playhead.ports.store import Kept, Recorded
 
 READERS: Final = 4  # reads side by side; each holds a connection with its page cache of 2 MB
 
@@ -28,13 +30,24 @@ T = TypeVar("T")
 class Readers:
     """Opened in a thread (it opens files); its reads are awaited on the loop."""
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, old: bool = False) -> None:
+        """`old`: the log is of format 1, which knows no links and forgets nothing."""
         self._path = path
+        self._old = old
         self._rows = Rows(path)
         self._idle: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()  # None for ever, once closed
         self._limiter = anyio.CapacityLimiter(READERS)
         for _ in range(READERS):
             self._idle.put(open_reader(path, busy_seconds=busy_seconds))
+
+    @classmethod
+    def alone(cls, path: Path, *, busy_seconds: float) -> tuple[Readers, LogId]:
+        """Readers of a log that nobody here writes, and its id. LogUnusable: it cannot be read."""
+        check_file(path)
+        with closing(open_reader(path, busy_seconds=busy_seconds)) as connection:
+            old = check_readable(path, connection) < 2
+            name = log_id(read_log(path, connection), read_history(path, connection))
+        return cls(path, busy_seconds=busy_seconds, old=old), name
 
     async def stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
         return await self._run(lambda db: self._stream(db, stream, after, limit))
@@ -44,6 +57,20 @@ class Readers:
 
     async def head(self) -> Position:
         return await self._run(_head)
+
+    async def kept(self, *, after: Position, limit: int) -> list[Kept]:
+        return await self._run(lambda db: self._kept(db, after, limit))
+
+    async def forgotten(self) -> list[Range]:
+        return [] if self._old else await self._run(lambda db: db.execute(statements.READ_FORGOTTEN).fetchall())
+
+    async def is_forgotten(self, position: Position) -> bool:
+        row = (
+            None
+            if self._old
+            else await self._run(lambda db: db.execute(statements.IS_FORGOTTEN, (position,)).fetchone())
+        )
+        return row is not None and bool(row[0])
 
     async def close(self) -> None:
         """Wait for the reads under way, then close every connection."""
@@ -75,6 +102,12 @@ class Readers:
     def _all(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_ALL, (after, limit))) as rows:
             return self._unfolded(rows, lambda row: row[0], after, limit)
+
+    def _kept(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Kept]:
+        with closing(
+            db.execute(statements.READ_KEPT_OLD if self._old else statements.READ_KEPT, (after, limit))
+        ) as rows:
+            return [self._rows.kept(row[:-1], row[-1]) for row in rows]
 
     def _unfolded(self, rows: Iterable[Row], last: Callable[[Row], int], after: int, limit: int) -> list[Recorded]:
         """The events of the rows that come after `after`; `last` is the number of a row's last event."""

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from playhead.core.names import Epoch, Micros, Seq, StreamName
+from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
 from playhead.log.appends import Bodies, decode, unfold
 from playhead.log.sqlite.faults import damaged
-from playhead.ports.store import Recorded
+from playhead.ports.store import Append, Kept, NewEvent, Recorded
 
 Row = tuple[int, str, int, int, int, str, int | None, int | None, str | bytes, bytes]
 
@@ -51,6 +51,24 @@ class Rows:
             first_seq=None if first_seq is None else Seq(first_seq + skip),
             first_index=skip,
         )
+
+    def kept(self, row: Row, link: bytes | None) -> Kept:
+        """The row as a copy takes it over. LogUnusable as for `events`."""
+        position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
+        append = Append(
+            stream=StreamName(stream),
+            events=tuple(
+                NewEvent(type=kind, schema=schema, data=data)
+                for kind, schema, data in self._bodies(position, count, body)
+            ),
+            expected=Version(version - count),
+            append_id=unpacked(append_id),
+            actor=actor,
+            recorded_at=Micros(recorded_at),
+            epoch=None if epoch is None else Epoch(epoch),
+            first_seq=None if first_seq is None else Seq(first_seq),
+        )
+        return Kept(append=append, last=Position(position), version=Version(version), link=link)
 
     def _bodies(self, position: int, count: int, body: bytes) -> Bodies:
         known, bodies = self._cut  # one look: other threads read, too

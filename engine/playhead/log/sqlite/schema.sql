@@ -1,6 +1,7 @@
--- The log in one SQLite file. Format 1; `PRAGMA application_id` says that the file is a Playhead log.
+-- The log in one SQLite file. Format 2; `PRAGMA application_id` says that the file is a Playhead log.
 
--- What is known about the file as a whole: log_id, format, created_at; history, once an older copy was put in its place.
+-- What is known about the file as a whole: log_id, format, created_at; history, once an older copy was put in its place;
+-- aside, while this is a copy that was kept (backup or archive) and that nobody has opened as a log.
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -24,7 +25,8 @@ CREATE TABLE appends (
     epoch       INTEGER,                            -- the journal that a runner's events come from
     first_seq   INTEGER,                            -- the first event's record in that journal
     append_id   NOT NULL,                           -- text; 32 hexadecimal digits are kept as their 16 bytes
-    body        BLOB NOT NULL                       -- JSON: [[type, schema, data], ...]
+    body        BLOB NOT NULL,                      -- JSON: [[type, schema, data], ...]
+    link        BLOB                                -- of the hash chain; NULL in what was appended in format 1
 );
 
 -- A stream is read in order, and its head is found, by this one.
@@ -32,3 +34,16 @@ CREATE UNIQUE INDEX appends_by_version ON appends (stream, version);
 
 -- An append that comes again is found by this one.
 CREATE UNIQUE INDEX appends_by_id ON appends (stream, append_id);
+
+-- Positions whose events were removed, as ranges that do not touch. A reader that stood there goes on behind them.
+CREATE TABLE forgotten (
+    first INTEGER PRIMARY KEY,
+    last  INTEGER NOT NULL,
+    link  BLOB                                      -- of the append that ended there: the chain goes on from it
+);
+
+-- The newest version of a stream that was removed: versions are counted on from there, even if nothing stands behind it.
+CREATE TABLE floors (
+    stream  INTEGER PRIMARY KEY,                    -- names.id
+    version INTEGER NOT NULL
+);

@@ -12,6 +12,7 @@ _NAMED = re.compile(r"^-- name: (\w+)\n(.*?);$", re.MULTILINE | re.DOTALL)
 _QUERIES = dict(_NAMED.findall(_FOLDER.joinpath("queries.sql").read_text(encoding="utf-8")))
 
 SCHEMA: Final = _FOLDER.joinpath("schema.sql").read_text(encoding="utf-8")
+TO_FORMAT_2: Final = _FOLDER.joinpath("to_format_2.sql").read_text(encoding="utf-8")
 
 FIND_NAME: Final[str] = _QUERIES["find_name"]
 INSERT_NAME: Final[str] = _QUERIES["insert_name"]
@@ -24,6 +25,21 @@ READ_STREAM: Final[str] = _QUERIES["read_stream"]
 INSERT_META: Final[str] = _QUERIES["insert_meta"]
 SET_META: Final[str] = _QUERIES["set_meta"]
 READ_META: Final[str] = _QUERIES["read_meta"]
+LAST_LINK: Final[str] = _QUERIES["last_link"]
+READ_KEPT: Final[str] = _QUERIES["read_kept"]
+READ_KEPT_OLD: Final = READ_KEPT.replace("a.link", "NULL")  # of format 1
+FIND_BEFORE: Final[str] = _QUERIES["find_before"]
+REMOVE_BEFORE: Final[str] = _QUERIES["remove_before"]
+READ_FLOOR: Final[str] = _QUERIES["read_floor"]
+KEEP_FLOOR: Final[str] = _QUERIES["keep_floor"]
+READ_FORGOTTEN: Final[str] = _QUERIES["read_forgotten"]
+FORGOTTEN_BESIDE: Final[str] = _QUERIES["forgotten_beside"]
+KEEP_FORGOTTEN: Final[str] = _QUERIES["keep_forgotten"]
+DROP_FORGOTTEN: Final[str] = _QUERIES["drop_forgotten"]
+IS_FORGOTTEN: Final[str] = _QUERIES["is_forgotten"]
+SET_HEAD: Final[str] = _QUERIES["set_head"]
+BEGIN_HEAD: Final[str] = _QUERIES["begin_head"]
+DROP_META: Final[str] = _QUERIES["drop_meta"]
 
 
 @cache

@@ -7,19 +7,21 @@ all of that, and so does a change by somebody else, which `PRAGMA data_version` 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from playhead.core.names import Position, StreamName, Version
-from playhead.errors import OutcomeUnknown
+from playhead.errors import OutcomeUnknown, UsageError
 from playhead.log.appends import encode, fits, same_body
-from playhead.log.sqlite import statements
+from playhead.log.chain import FIRST, digest, link
+from playhead.log.ranges import Range
+from playhead.log.sqlite import forgetting, statements
 from playhead.log.sqlite.faults import primary_code, told, unusable
 from playhead.log.sqlite.rows import packed
-from playhead.ports.store import Append, Appended, Conflict, Duplicate, Outcome
+from playhead.ports.store import Append, Appended, Conflict, Duplicate, Kept, Outcome
 
 CACHED_NAMES: Final = (
     50_000  # streams and actors whose numbers and heads are remembered, about 10 MB; then from scratch
@@ -27,7 +29,7 @@ CACHED_NAMES: Final = (
 
 ROWS_AT_ONCE: Final = (50, 10, 1)  # in one statement, which gives the interpreter lock away once; each is prepared once
 
-_Row = tuple[int, int, int, int, int, int, int | None, int | None, str | bytes, bytes]
+_Row = tuple[int, int, int, int, int, int, int | None, int | None, str | bytes, bytes, bytes | None]
 
 
 class _KnownAlreadyError(Exception):
@@ -41,6 +43,7 @@ class Writer:
         self._numbers: dict[str, int] = {}
         self._heads: dict[StreamName, Version] = {}
         self._head: Position | None = None
+        self._link: bytes | None = None  # of the newest append
         self._data_version: int | None = None
 
     def write(self, batch: Sequence[Append]) -> list[Outcome]:
@@ -60,6 +63,39 @@ class Writer:
                 row = self._db.execute(statements.HEAD).fetchone()
             self._head = Position(row[0] if row else 0)
         return self._head
+
+    def forget(self, stream: StreamName, upto: Version) -> int:
+        """Remove the stream's events up to that version, durably; how many there were."""
+        with self._transaction():
+            return forgetting.remove(self._db, stream, self._find_number(stream), upto)
+
+    def restore(self, kept: Sequence[Kept], forgotten: Sequence[Range], meta: Mapping[str, str]) -> None:
+        """Take over what another log has, as it is there, and what is to be known of the file as a whole."""
+        ends = [each.last for each in kept] + [last for _, last, _ in forgotten]
+        bodies = [encode(each.append) for each in kept]
+        try:
+            with self._transaction():
+                self._insert(
+                    [
+                        self._row(each.append, body, each.last, each.version, each.link)
+                        for each, body in zip(kept, bodies, strict=True)
+                    ]
+                )
+                forgetting.keep_ranges(self._db, forgotten)
+                self._db.execute(statements.BEGIN_HEAD)
+                self._db.execute(statements.SET_HEAD, (max(ends, default=0),))
+                self._db.executemany(statements.SET_META, meta.items())
+        except _KnownAlreadyError as error:
+            raise UsageError(
+                f"an append between positions {min(ends)} and {max(ends)} has an id or a version that its stream has already",
+                hint="the log that it comes from breaks its contract: try `playhead store verify` there",
+            ) from error
+        self._forget()
+
+    def shrink(self) -> None:
+        with told(self._path):
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _append_together(self, batch: Sequence[Append], bodies: Sequence[bytes]) -> list[Outcome]:
         """All that fits goes in by a few statements of many rows, without a look for its id: the index on ids refuses one that is
@@ -111,20 +147,32 @@ class Writer:
         """The row of an append that fits, behind all that came before; the caller inserts it."""
         count = len(append.events)
         first, last, version = self.head() + 1, Position(self.head() + count), Version(actual + count)
-        row = (
+        chained = link(self._last_link(), digest(append, body), last=last, version=version)
+        row = self._row(append, body, last, version, chained)
+        self._head, self._link, self._heads[append.stream] = last, chained, version
+        return Appended(Position(first), last, version), row
+
+    def _row(self, append: Append, body: bytes, last: int, version: int, chained: bytes | None) -> _Row:
+        return (
             last,
             self._number(append.stream),
             version,
-            count,
+            len(append.events),
             append.recorded_at,
             self._number(append.actor),
             append.epoch,
             append.first_seq,
             packed(append.append_id),
             body,
+            chained,
         )
-        self._head, self._heads[append.stream] = last, version
-        return Appended(Position(first), last, version), row
+
+    def _last_link(self) -> bytes:
+        """A log of format 1 has none: its chain begins with the next append."""
+        if self._link is None:
+            row = self._db.execute(statements.LAST_LINK).fetchone()
+            return (row and row[0]) or FIRST
+        return self._link
 
     def _find_duplicate(self, stream: int, append: Append, body: bytes) -> Duplicate | None:
         row = self._db.execute(statements.FIND_APPEND, (stream, packed(append.append_id))).fetchone()
@@ -138,7 +186,7 @@ class Writer:
         version = self._heads.get(name)
         if version is None:
             row = self._db.execute(statements.STREAM_VERSION, (number,)).fetchone() if number is not None else None
-            version = self._heads[name] = Version(row[0] if row else 0)
+            version = self._heads[name] = Version((row and row[0]) or 0)
         return version
 
     def _number(self, name: str) -> int:
@@ -195,3 +243,4 @@ class Writer:
         self._numbers.clear()
         self._heads.clear()
         self._head = None
+        self._link = None
