@@ -1,0 +1,130 @@
+"""The log in PostgreSQL: one writer's connection, a few readers', and one that listens. No SQL here.
+
+A commit is one call of a function in the database, and a transaction of its own, under way in its own task: a caller that is
+cancelled leaves it to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from playhead.core.names import LogId, Position, StreamName, Version
+from playhead.log import News
+from playhead.ports.store import Append, Capability, Leading, Outcome, Page, Recorded, SharedBackend
+from playhead_adapters.stores.postgres.address import Address, parse
+from playhead_adapters.stores.postgres.connections import Connection, connect, run
+from playhead_adapters.stores.postgres.listening import listen
+from playhead_adapters.stores.postgres.migrations import open_log
+from playhead_adapters.stores.postgres.readers import Readers
+from playhead_adapters.stores.postgres.rows import events_of
+from playhead_adapters.stores.postgres.writer import Writer
+
+CAPABILITIES: Final = frozenset({Capability.SHARED, Capability.WAKES, Capability.DENSE, Capability.CHAINED})
+
+_BY_POSITION, _BY_VERSION = 0, 2  # columns of a row that was read
+
+
+class PostgresBackend(SharedBackend):
+    """Opened by `PostgresBackend.open`. Lives on the event loop that opened it."""
+
+    def __init__(self, address: Address, log_id: LogId, head: Position) -> None:
+        self._address = address
+        self._log_id = log_id
+        self._news = News(head)
+        connected = partial(connect, address)
+        self._writer = Writer(address, connected)
+        self._readers = Readers(address, connected)
+        self._listening = asyncio.create_task(listen(connected, address.channel, self._news))
+        self._commits: set[asyncio.Task[list[Outcome]]] = set()
+
+    @classmethod
+    async def open(cls, address: Address) -> PostgresBackend:
+        """Open the log at `address`; a new one is made where there is none, and one of an older format is brought forward.
+
+        LogUnusable: it cannot be reached, is of a newer format, or its server must not be trusted with a log.
+        """
+        connection = await connect(address)
+        try:
+            log_id = await open_log(connection, address)
+        finally:
+            await connection.close()
+        return cls(address, log_id, Position(0))
+
+    @property
+    def log_id(self) -> LogId:
+        return self._log_id
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return CAPABILITIES
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        work = asyncio.create_task(self._commit(batch))
+        self._commits.add(work)
+        work.add_done_callback(self._ended)
+        return await asyncio.shield(work)
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        found = await self._readers.rows("read_stream", {"stream": stream, "after": after, "limit": limit})
+        return events_of(self._address, found, by=_BY_VERSION, after=after, limit=limit)
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        found = await self._readers.rows("read_all", {"after": after, "limit": limit})
+        events = tuple(events_of(self._address, found, by=_BY_POSITION, after=after, limit=limit))
+        return Page(events, events[-1].position if events else after)
+
+    async def head(self) -> Position:
+        ((head,),) = await self._readers.rows("head")
+        return Position(head)
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        await self._news.wait(after, timeout_seconds)
+
+    async def leading(self) -> Leading | None:
+        found = await self._readers.rows("leading")
+        return Leading(*found[0]) if found else None
+
+    async def lead(self, server: str, *, after: int) -> bool:
+        name = "lead" if after == 0 else "lead_on"
+        return bool(await self._readers.rows(name, {"server": server, "after": after}))
+
+    async def hear(self, signs: Collection[str]) -> None:
+        if signs:
+            await self._readers.use(partial(_hear, signs=signs))
+
+    async def heard(self) -> Mapping[str, int]:
+        return dict(await self._readers.rows("heard"))
+
+    async def close(self) -> None:
+        """Let what is under way end, then close every connection."""
+        self._listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._listening
+        if self._commits:
+            await asyncio.wait(self._commits)
+        await self._writer.close()
+        await self._readers.close()
+
+    async def _commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes, head = await self._writer.write(batch)
+        self._news.tell(head)
+        return outcomes
+
+    def _ended(self, work: asyncio.Task[Any]) -> None:
+        self._commits.discard(work)
+        if not work.cancelled():
+            work.exception()  # looked at: the caller may have left
+
+
+async def _hear(connection: Connection, *, signs: Collection[str]) -> None:
+    await run(connection, "hear", {"keys": sorted(set(signs))})
+    await run(connection, "forget_signs")
+
+
+async def open_url(url: str) -> PostgresBackend:
+    """`postgresql://user@host:port/database`, with libpq's own parameters, and `schema` for where the log's tables are."""
+    return await PostgresBackend.open(parse(url))

@@ -1,0 +1,79 @@
+"""Reads of the log: a few connections, each read a transaction of its own. Owns them, and that a lost one is made anew; never appends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from playhead.errors import LogUnusable
+from playhead_adapters.stores.postgres import faults
+from playhead_adapters.stores.postgres.address import Address
+from playhead_adapters.stores.postgres.connections import CLIENT_SECONDS, Connection, rows
+
+READERS: Final = 4  # reads side by side; each is a process of the server's
+
+T = TypeVar("T")
+
+
+class Readers:
+    """Connections that lie idle, and the right to use them. What is asked of them may be asked twice: a lost connection is no error."""
+
+    def __init__(self, address: Address, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._address = address
+        self._connect = connect
+        self._idle: deque[Connection] = deque()
+        self._room = asyncio.Semaphore(READERS)
+        self._work: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def rows(self, name: str, values: Mapping[str, Any] | None = None) -> list[TupleRow]:
+        """The rows of a named statement. Cancelling this throws them away."""
+        return await self.use(lambda connection: rows(connection, name, values))
+
+    async def use(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `call` on a connection; a second time, if the first was lost under it. LogUnusable: no answer, or an error for one."""
+        task = asyncio.create_task(self._use(call))
+        self._work.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Let what is under way end, then close what is open."""
+        self._closed = True
+        if self._work:
+            await asyncio.wait(self._work)
+        while self._idle:
+            await self._idle.popleft().close()
+
+    async def _use(self, call: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._room:
+            if self._closed:
+                raise LogUnusable(f"the log at {self._address} is closed", hint="read it while it is open")
+            while True:
+                connection, used = (self._idle.pop(), True) if self._idle else (await self._connect(), False)
+                try:
+                    async with asyncio.timeout(CLIENT_SECONDS):
+                        answer = await call(connection)
+                except psycopg.Error as error:
+                    if connection.closed or faults.lost(connection, error):
+                        await connection.close()
+                        if used:
+                            continue  # it was lost while it lay idle, perhaps with all others: those are thrown away one by one
+                    else:
+                        self._idle.append(connection)
+                    raise faults.unusable(self._address, error) from error
+                except BaseException:
+                    await connection.close()
+                    raise
+                self._idle.append(connection)
+                return answer
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._work.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: the caller may have left

@@ -1,0 +1,167 @@
+-- The log in PostgreSQL, format 1. Run once, in the log's own schema, under the lock of migrations.
+
+-- What is known about the log as a whole: log_id, format, created_at.
+CREATE TABLE meta (
+    key   text PRIMARY KEY,
+    value text NOT NULL
+);
+
+-- Where the log ends. Whoever appends holds this row until its transaction is over, so that positions become visible in their
+-- order, and none is given twice or left out: a sequence would give them at once, and show them at each commit.
+CREATE TABLE head (
+    one        boolean PRIMARY KEY DEFAULT true CHECK (one),
+    position   bigint NOT NULL,   -- of the newest event
+    link       bytea NOT NULL,    -- of the newest append: the end of the hash chain
+    compatible integer NOT NULL   -- the lowest format whose servers may still append
+) WITH (fillfactor = 10);
+
+-- Streams and actors by number, so that no row of `appends` repeats a name.
+CREATE TABLE names (
+    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE
+);
+
+-- One row for each append, whose events are a batch of records in `body`. Event i of n has position `position - n + 1 + i`
+-- and version `version - n + 1 + i`.
+CREATE TABLE appends (
+    position    bigint PRIMARY KEY,  -- of its last event
+    stream      bigint NOT NULL,     -- names.id
+    version     bigint NOT NULL,     -- of its last event
+    recorded_at bigint NOT NULL,     -- microseconds since 1970-01-01 UTC
+    actor       bigint NOT NULL,     -- names.id
+    epoch       bigint,              -- the journal that a runner's events come from
+    first_seq   bigint,              -- the first event's record in that journal
+    count       integer NOT NULL,    -- of its events
+    append_id   bytea NOT NULL,      -- 'h' and 16 bytes for 32 hexadecimal digits, 't' and the text for any other
+    link        bytea NOT NULL,      -- sha256(link before || digest || int8send(position) || int8send(version))
+    body        bytea NOT NULL       -- JSON: [[type, schema, data], ...]
+);
+
+-- A stream is read in order, and its head is found, by this one.
+CREATE UNIQUE INDEX appends_by_version ON appends (stream, version);
+
+-- An append that comes again is found by this one.
+CREATE UNIQUE INDEX appends_by_id ON appends (stream, append_id);
+
+-- Who leads the servers on this log. Lost in a crash of the database, like `signs`, which costs a lease and nothing else.
+CREATE UNLOGGED TABLE leader (
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    server text NOT NULL,
+    term   bigint NOT NULL
+);
+
+-- How often each key gave a sign of life, and when last.
+CREATE UNLOGGED TABLE signs (
+    key   text PRIMARY KEY,
+    count bigint NOT NULL,
+    at    timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- The numbers of these names, new ones included. Only under the lock of `head`.
+CREATE FUNCTION numbers_1(wanted text[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    numbers bigint[];
+BEGIN
+    SELECT array_agg(n.id ORDER BY w.place) INTO numbers
+    FROM unnest(wanted) WITH ORDINALITY AS w (name, place) LEFT JOIN names n ON n.name = w.name;
+    IF array_position(numbers, NULL) IS NOT NULL THEN
+        INSERT INTO names (name)
+        SELECT w.name FROM unnest(wanted, numbers) AS w (name, number) WHERE w.number IS NULL;
+        SELECT array_agg(n.id ORDER BY w.place) INTO STRICT numbers
+        FROM unnest(wanted) WITH ORDINALITY AS w (name, place) JOIN names n ON n.name = w.name;
+    END IF;
+    RETURN numbers;
+END $$;
+
+-- A batch of appends: one outcome for each, in order. Append i of the batch has element i of every array, but of `streams` and `actors`,
+-- which name each stream and actor once; `stream_of` and `actor_of` say which. `first_like` is the first append of the batch with the
+-- same stream and id. -1 stands for any expected version, and for no epoch and no record.
+-- kinds: 0 appended, 1 conflict, 2 duplicate. lasts and versions: of the append's last event; at a conflict the stream's version.
+CREATE FUNCTION append_1(
+    ability integer, channel text,
+    streams text[], actors text[],
+    stream_of bigint[], actor_of bigint[], first_like bigint[],
+    expected bigint[], counts bigint[], recorded_ats bigint[], epochs bigint[], first_seqs bigint[],
+    append_ids bytea[], digests bytea[], bodies bytea[],
+    OUT kinds bigint[], OUT lasts bigint[], OUT versions bigint[], OUT head_position bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    size     integer := cardinality(counts);
+    before   bigint;      -- the head before this batch
+    chained  bytea;       -- the newest link
+    needed   integer;
+    stream_numbers bigint[];
+    actor_numbers  bigint[];
+    heads    bigint[];    -- of the streams, as this batch goes on
+    known_at bigint[];    -- where an append under the same id is, or NULL
+    known_version bigint[];
+    placed   integer[] := array_fill(NULL::integer, ARRAY[size]);  -- by the first of the same id: the one of them that was appended
+    links    bytea[] := array_fill(NULL::bytea, ARRAY[size]);
+    actual   bigint;
+    twin     integer;
+    repeated boolean := false;
+BEGIN
+    IF current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PH002', MESSAGE = 'commits of this server are not durable';
+    END IF;
+    SELECT h.position, h.link, h.compatible INTO STRICT before, chained, needed FROM head h FOR UPDATE;
+    IF needed > ability THEN
+        RAISE EXCEPTION USING ERRCODE = 'PH001', MESSAGE = 'the log is of format ' || needed;
+    END IF;
+    stream_numbers := numbers_1(streams);
+    actor_numbers := numbers_1(actors);
+    SELECT array_agg(
+        coalesce((SELECT a.version FROM appends a WHERE a.stream = s.number ORDER BY a.version DESC LIMIT 1), 0) ORDER BY s.place
+    ) INTO heads FROM unnest(stream_numbers) WITH ORDINALITY AS s (number, place);
+    SELECT array_agg(a.position ORDER BY b.place), array_agg(a.version ORDER BY b.place) INTO known_at, known_version
+    FROM unnest(stream_of, append_ids) WITH ORDINALITY AS b (stream, append_id, place)
+    LEFT JOIN appends a ON a.stream = stream_numbers[b.stream] AND a.append_id = b.append_id;
+
+    head_position := before;
+    kinds := array_fill(0::bigint, ARRAY[size]);
+    lasts := kinds;
+    versions := kinds;
+    FOR i IN 1..size LOOP
+        IF known_at[i] IS NOT NULL THEN
+            kinds[i] := 2;
+            lasts[i] := known_at[i];
+            versions[i] := known_version[i];
+            repeated := true;
+            CONTINUE;
+        END IF;
+        twin := placed[first_like[i]];
+        actual := heads[stream_of[i]];
+        IF twin IS NOT NULL THEN
+            kinds[i] := 2;
+            lasts[i] := lasts[twin];
+            versions[i] := versions[twin];
+        ELSIF expected[i] <> -1 AND expected[i] <> actual THEN
+            kinds[i] := 1;
+            versions[i] := actual;
+        ELSE
+            head_position := head_position + counts[i];
+            actual := actual + counts[i];
+            heads[stream_of[i]] := actual;
+            lasts[i] := head_position;
+            versions[i] := actual;
+            placed[first_like[i]] := i;
+            chained := sha256(chained || digests[i] || int8send(head_position) || int8send(actual));
+            links[i] := chained;
+        END IF;
+    END LOOP;
+
+    IF head_position > before THEN
+        INSERT INTO appends (position, stream, version, recorded_at, actor, epoch, first_seq, count, append_id, link, body)
+        SELECT n.last, stream_numbers[n.stream], n.version, n.recorded_at, actor_numbers[n.actor], nullif(n.epoch, -1),
+               nullif(n.first_seq, -1), n.count, n.append_id, n.link, n.body
+        FROM unnest(lasts, stream_of, versions, recorded_ats, actor_of, epochs, first_seqs, counts, append_ids, links, bodies)
+            AS n (last, stream, version, recorded_at, actor, epoch, first_seq, count, append_id, link, body)
+        WHERE n.link IS NOT NULL;
+        PERFORM pg_notify(channel, head_position::text);
+    END IF;
+    -- Also for what is there already, where it says nothing new: so that to be told "it is there" waits for the standbys as the
+    -- first commit would have, had it not been cut off.
+    IF head_position > before OR repeated THEN
+        UPDATE head SET position = head_position, link = chained;
+    END IF;
+END $$;

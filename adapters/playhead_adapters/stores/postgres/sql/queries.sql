@@ -1,0 +1,113 @@
+-- A batch of appends in one round trip and one transaction.
+-- name: append
+SELECT * FROM append_1(
+    %(ability)s, %(channel)s, %(streams)s, %(actors)s, %(stream_of)s, %(actor_of)s, %(first_like)s, %(expected)s, %(counts)s,
+    %(recorded_ats)s, %(epochs)s, %(first_seqs)s, %(append_ids)s, %(digests)s, %(bodies)s
+)
+
+-- What stands at these places, to compare with what came again.
+-- name: read_bodies
+SELECT position, count, epoch, first_seq, body FROM appends WHERE position = ANY(%(positions)s)
+
+-- The appends that hold the events behind `after`: those up to the one in which the last wanted event lies. Positions are dense
+-- but for what was forgotten, so that this is found by two looks into the index, and no row is read in vain.
+-- name: read_all
+SELECT a.position, s.name, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body
+FROM appends a JOIN names s ON s.id = a.stream JOIN names w ON w.id = a.actor
+WHERE a.position > %(after)s AND a.position <= coalesce((
+    SELECT z.position FROM appends z
+    WHERE z.position >= %(limit)s + greatest(%(after)s, (
+        SELECT f.position - f.count FROM appends f WHERE f.position > %(after)s ORDER BY f.position LIMIT 1
+    ))
+    ORDER BY z.position LIMIT 1
+), 9223372036854775807)
+ORDER BY a.position
+
+-- The same within one stream, by version.
+-- name: read_stream
+WITH s AS MATERIALIZED (SELECT id FROM names WHERE name = %(stream)s)
+SELECT a.position, %(stream)s::text, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body
+FROM appends a JOIN names w ON w.id = a.actor
+WHERE a.stream = (SELECT id FROM s) AND a.version > %(after)s AND a.version <= coalesce((
+    SELECT z.version FROM appends z
+    WHERE z.stream = (SELECT id FROM s) AND z.version >= %(limit)s + greatest(%(after)s, (
+        SELECT f.version - f.count FROM appends f
+        WHERE f.stream = (SELECT id FROM s) AND f.version > %(after)s ORDER BY f.version LIMIT 1
+    ))
+    ORDER BY z.version LIMIT 1
+), 9223372036854775807)
+ORDER BY a.version
+
+-- name: head
+SELECT position FROM head
+
+-- What a connection finds before it is used.
+-- name: look
+SELECT
+    pg_is_in_recovery() AS standby,
+    current_setting('server_version_num')::integer AS server_version,
+    current_setting('server_encoding') AS encoding,
+    current_setting('fsync') AS fsync,
+    current_setting('full_page_writes') AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('default_transaction_read_only') AS read_only,
+    pg_backend_pid() AS process
+
+-- Settings of the session: what our own statements need, and what must not change under them when the configuration is read again.
+-- name: pin
+SELECT
+    set_config('search_path', quote_ident(%(schema)s) || ', pg_temp', false),
+    set_config('synchronous_commit', %(synchronous_commit)s, false),
+    set_config('statement_timeout', %(statement_ms)s, false),
+    set_config('lock_timeout', %(lock_ms)s, false),
+    set_config('idle_in_transaction_session_timeout', %(idle_ms)s, false),
+    set_config('default_transaction_isolation', 'read committed', false),
+    set_config('plan_cache_mode', 'force_generic_plan', false),
+    set_config('enable_seqscan', 'off', false),
+    set_config('enable_hashjoin', 'off', false),
+    set_config('enable_mergejoin', 'off', false),
+    set_config('jit', 'off', false)
+
+-- name: find_table
+SELECT to_regclass(quote_ident(%(schema)s) || '.meta') IS NOT NULL AS there
+
+-- name: read_meta
+SELECT key, value FROM meta
+
+-- name: read_compatible
+SELECT compatible FROM head
+
+-- name: set_meta
+INSERT INTO meta (key, value) VALUES (%(key)s, %(value)s) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: begin_log
+INSERT INTO head (position, link, compatible) VALUES (0, %(link)s, %(compatible)s)
+
+-- name: set_compatible
+UPDATE head SET compatible = %(compatible)s
+
+-- One migration at a time; whoever waited finds it done.
+-- name: lock_migrations
+SELECT pg_advisory_xact_lock(hashtextextended('playhead/' || %(schema)s, 0))
+
+-- name: leading
+SELECT server, term FROM leader
+
+-- name: lead
+INSERT INTO leader (server, term) SELECT %(server)s, 1 WHERE %(after)s = 0
+ON CONFLICT (one) DO NOTHING
+RETURNING term
+
+-- name: lead_on
+UPDATE leader SET server = %(server)s, term = term + 1 WHERE term = %(after)s RETURNING term
+
+-- In the order of the keys, so that two servers never wait for each other.
+-- name: hear
+INSERT INTO signs (key, count, at) SELECT k, 1, now() FROM unnest(%(keys)s::text[]) AS u (k) ORDER BY k
+ON CONFLICT (key) DO UPDATE SET count = signs.count + 1, at = excluded.at
+
+-- name: forget_signs
+DELETE FROM signs WHERE at < now() - interval '1 day'
+
+-- name: heard
+SELECT key, count FROM signs
