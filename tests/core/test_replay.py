@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from playhead.core import events as ev
 from playhead.core.names import Epoch, Position, Seq, StreamName, Version
+from playhead.core.pieces import joined, piece_of, whole_piece
 from playhead.core.replay import event_of, replay, to_append
 from playhead.core.state import RunStatus
 from playhead.core.views import run_summary, run_view
@@ -75,9 +76,11 @@ def test_an_event_of_a_newer_version_stops_the_replay() -> None:
 
 
 def show_everything() -> None:
-    """Run in other processes: prints what a view and a summary of the story are, byte by byte."""
+    """Run in other processes: prints what a view and a summary of the story are, as lived and as kept, byte by byte."""
     state = after(*STORY)
-    sys.stdout.write(run_view(state).model_dump_json() + run_summary(state).model_dump_json())
+    kept = joined([whole_piece(after(*STORY[:30])), piece_of(state, {task.key for task in state.tasks.values()})])
+    for shown in (state, kept):
+        sys.stdout.write(run_view(shown).model_dump_json() + run_summary(shown).model_dump_json())
 
 
 def test_the_order_of_hashes_changes_nothing() -> None:

@@ -29,6 +29,7 @@ from playhead.service.flows import Flows
 from playhead.service.folds import Folds
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
+from playhead.service.snapshots import Snapshots
 from playhead.testing.clock import VirtualClock
 from tests.service.world import World, agent, flow, open_world, run_id
 
@@ -267,7 +268,10 @@ async def test_a_round_waits_until_the_one_before_is_seen() -> None:
     clock = VirtualClock()
     async with Log.open(MemoryBackend()) as log, ReadModels(None, log, clock) as models:
         states = Folds[RunState](log, Replay, weight=lambda _: 1, max_weight=10)
-        projector = Projector(log, models, states, observe=lambda _: None, passed=lambda _: None, wake=lambda: None)
+        snapshots = Snapshots(log, models)
+        projector = Projector(
+            log, models, states, snapshots, observe=lambda _: None, passed=lambda _: None, wake=lambda: None
+        )
         commands = CountedCommands(log, states, lambda _: None)
         clockwork = Clockwork(models, commands, clock)
         await Flows(log, models, clock).register(flow(schedule=every(60)))

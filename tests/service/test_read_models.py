@@ -108,6 +108,10 @@ def _other_schema(path: Path) -> None:
     _execute(path, "UPDATE seen SET schema = schema + 1")
 
 
+def _states_of_another_form(path: Path) -> None:
+    _execute(path, "UPDATE seen SET form = 'another'")
+
+
 def _position_beyond_the_head(path: Path) -> None:
     _execute(path, "UPDATE seen SET position = position + 1000")
 
@@ -158,6 +162,7 @@ def _execute(path: Path, statement: str) -> None:
     "harm",
     [
         _other_schema,
+        _states_of_another_form,
         _position_beyond_the_head,
         _mark_of_another_history,
         _other_log,

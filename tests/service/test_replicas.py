@@ -19,6 +19,7 @@ from playhead.service.folds import Folds
 from playhead.service.leases import Ended, Leases
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
+from playhead.service.snapshots import Snapshots
 from playhead.testing.clock import VirtualClock
 from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id
 
@@ -102,6 +103,7 @@ async def test_a_row_never_goes_back_to_an_older_version() -> None:
                     world.log,
                     models,
                     states,
+                    Snapshots(world.log, models),
                     observe=lambda _: None,
                     passed=lambda _: None,
                     wake=lambda: None,

@@ -2,7 +2,7 @@
 
 A state is immutable and shares what did not change with the state before it, so that the state of a run with 100,000 tasks
 evolves without a copy, and every version of it can be kept. They are msgspec structs, which change a field in a tenth of the time of
-a named tuple; `gc=False`, because nothing that they hold leads back to them.
+a named tuple; `gc=False`, because nothing that they hold leads back to them. In a snapshot they are arrays (`array_like`): `core.pieces`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rpds import HashTrieMap
 
 from playhead.core.events import CrashReason, FailureCategory, LossReason, Origin
 from playhead.core.names import Epoch, Micros, RunId, Seq, TaskKey, Version
+from playhead.core.table import TaskTable
 
 
 class RunStatus(StrEnum):
@@ -54,7 +55,7 @@ class TaskStatus(StrEnum):
         return self in (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
-class Reference(msgspec.Struct, frozen=True, gc=False):
+class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a record is: number `seq` in the journal of `epoch`. Never a byte offset: their differences are sizes."""
 
     epoch: Epoch
@@ -66,7 +67,7 @@ def reference(epoch: Epoch | None, seq: Seq | None) -> Reference | None:
     return Reference(epoch, seq) if epoch is not None and seq is not None else None
 
 
-class TaskState(msgspec.Struct, frozen=True, gc=False):
+class TaskState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One task run."""
 
     key: TaskKey
@@ -85,7 +86,7 @@ class TaskState(msgspec.Struct, frozen=True, gc=False):
     size: int | None = None
 
 
-class MapState(msgspec.Struct, frozen=True, gc=False):
+class MapState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A map of calls; its elements get a TaskState of their own when something happens to them."""
 
     key: TaskKey
@@ -96,7 +97,7 @@ class MapState(msgspec.Struct, frozen=True, gc=False):
     each: tuple[TaskKey, ...]
 
 
-class RunHead(msgspec.Struct, frozen=True, gc=False):
+class RunHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The run without its tasks."""
 
     run: RunId
@@ -142,7 +143,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
 
     version: Version
     head: RunHead
-    tasks: HashTrieMap[TaskKey, TaskState]
+    tasks: TaskTable
     maps: HashTrieMap[TaskKey, MapState]
     counts: tuple[int, ...]
     reported: tuple[int, ...]

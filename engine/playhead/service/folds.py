@@ -7,7 +7,7 @@ kept was read from the store, or was folded from events that the store has ackno
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from playhead.core.names import StreamName, Version
@@ -34,7 +34,10 @@ class Fold(Protocol[S_co]):
 
 
 class Folds(Generic[S]):
-    """The states of one kind of stream; the least recently used go first when their weights exceed the limit."""
+    """The states of one kind of stream; the least recently used go first when their weights exceed the limit.
+
+    `recall` gives a state of a stream of which none is kept, which may be behind the log, or None: then it is folded from the start.
+    """
 
     def __init__(
         self,
@@ -43,11 +46,13 @@ class Folds(Generic[S]):
         *,
         weight: Callable[[S], int],
         max_weight: int,
+        recall: Callable[[StreamName], Awaitable[S | None]] | None = None,
     ) -> None:
         self._store = store
         self._begin = begin
         self._weight = weight
         self._max_weight = max_weight
+        self._recall = recall
         self._kept: OrderedDict[StreamName, S] = OrderedDict()
         self._total = 0
 
@@ -63,6 +68,8 @@ class Folds(Generic[S]):
     async def fresh(self, stream: StreamName) -> S | None:
         """The newest state. Reads only what the kept one has not seen."""
         state = self._kept.get(stream)
+        if state is None and self._recall is not None:
+            state = await self._recall(stream)
         after = state.version if state is not None else Version(0)
         fold = None
         async for events in self._store.read_stream(stream, after=after):

@@ -20,6 +20,7 @@ from playhead.log.cursor import mark_of
 from playhead.ports.store import EventStore, Page, Recorded
 from playhead.service.folds import Folds
 from playhead.service.read_models import Change, ReadModels
+from playhead.service.snapshots import Snapshots
 
 PAGE: Final = 1_000  # events read at once on the way to the head; also the size of a transaction
 GATHER_SECONDS: Final = (
@@ -38,6 +39,7 @@ class Projector:
         store: EventStore,
         models: ReadModels,
         states: Folds[RunState],
+        snapshots: Snapshots,
         *,
         observe: Callable[[RunState], None],
         passed: Callable[[Recorded], None],
@@ -46,6 +48,7 @@ class Projector:
         self._store = store
         self._models = models
         self._states = states
+        self._snapshots = snapshots
         self._observe = observe
         self._passed = passed
         self._wake = wake
@@ -82,6 +85,8 @@ class Projector:
         await self._models.apply(changes, page.scanned, await self._mark(page))
         for state in seen:
             self._observe(state)
+        for stream, state in zip(runs, seen, strict=True):
+            await self._snapshots.offer(stream, state)
         waits = any(state.status is RunStatus.SCHEDULED for state in seen)
         if waits or any(recorded.type == ev.FlowRegistered.TYPE for recorded in page.events):
             self._wake()

@@ -11,7 +11,6 @@ import anyio.to_thread
 import orjson
 
 from playhead.core.names import RUN_ID_PATTERN, Version, run_stream
-from playhead.core.replay import Replay
 from playhead.core.state import RunState
 from playhead.core.views import RunSummary, RunView, run_view
 from playhead.errors import NotFound, UsageError
@@ -19,6 +18,7 @@ from playhead.ports.server import MAX_PAGE, RunFilter, RunPage
 from playhead.ports.store import EventStore, Recorded
 from playhead.service.folds import Folds
 from playhead.service.read_models import ReadModels
+from playhead.service.snapshots import Snapshots
 
 FEW_TASKS: Final = 100  # whose view takes less than a millisecond, and no longer than a trip to another thread
 
@@ -29,10 +29,11 @@ _NEAR_DIGITS: Final = 6  # how many first digits make two run ids look alike
 
 
 class Queries:
-    def __init__(self, store: EventStore, models: ReadModels, states: Folds[RunState]) -> None:
+    def __init__(self, store: EventStore, models: ReadModels, states: Folds[RunState], snapshots: Snapshots) -> None:
         self._store = store
         self._models = models
         self._states = states
+        self._snapshots = snapshots
 
     async def state(self, run: str, at: int | None = None) -> RunState:
         """The run's state, or the one it had at version `at`. NotFound: no such run or version."""
@@ -45,10 +46,7 @@ class Queries:
             return newest
         if not 1 <= at <= newest.version:
             raise NotFound("version", str(at), hint=f"run {run} has versions 1 to {newest.version}")
-        then = Replay()
-        async for events in self._store.read_stream(run_stream(run), upto=Version(at)):
-            then.add(events)
-        state = then.state()
+        state = await self._snapshots.at(run_stream(run), Version(at))
         assert state is not None, "a version that is there has events"
         return state
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from playhead.core.names import LogId, Position
+from playhead.core.pieces import FORM
 from playhead.errors import LogUnusable, Refused
 from playhead.log.onethread import OneThread
 from playhead.ports.clock import Clock
@@ -21,7 +22,7 @@ from playhead.ports.store import EventStore
 from playhead.service.clock import within
 from playhead.service.sql import load
 
-SCHEMA: Final = 2  # of the tables in views.sql; another number in the file means that it is made anew
+SCHEMA: Final = 3  # of the tables in views.sql; another number in the file means that it is made anew
 
 _SQL: Final = load("views.sql")
 
@@ -80,6 +81,10 @@ class ReadModels:
         self._moved.set()
         self._moved = asyncio.Event()
 
+    async def change(self, change: Change) -> int:
+        """Make a change of what goes with no position; how many rows it wrote or removed."""
+        return await self._run(lambda connection: connection.execute(_SQL[change.statement], change.values).rowcount)
+
     async def rows(self, statement: str, **values: object) -> list[Row]:
         """What a query of views.sql finds."""
         return await self._run(lambda connection: connection.execute(_SQL[statement], values).fetchall())
@@ -129,7 +134,8 @@ class ReadModels:
         try:
             connection = self._connect()
             row: Row | None = connection.execute(_SQL["seen"]).fetchone()
-            if row is None or (row["schema"], row["log_id"]) != (SCHEMA, log_id) or not _sound(connection, row):
+            fits = row is not None and (row["schema"], row["form"], row["log_id"]) == (SCHEMA, FORM, log_id)
+            if row is None or not fits or not _sound(connection, row):
                 return None
             connection.execute(_SQL["set_clean"], {"clean": 0})
             return Position(row["position"]), str(row["mark"])
@@ -145,7 +151,7 @@ class ReadModels:
                     self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             connection = self._connect()
             connection.executescript(_SQL["schema"])
-            connection.execute(_SQL["begin"], {"schema": SCHEMA, "log_id": log_id})
+            connection.execute(_SQL["begin"], {"schema": SCHEMA, "form": FORM, "log_id": log_id})
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
 

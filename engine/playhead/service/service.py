@@ -68,6 +68,7 @@ from playhead.service.projector import Projector
 from playhead.service.queries import Queries
 from playhead.service.read_models import ReadModels
 from playhead.service.settings import ServiceSettings
+from playhead.service.snapshots import Snapshots
 from playhead.service.tokens import Tokens
 
 MAX_TASK_STATES: Final = 500_000  # task states kept in memory, of all runs together: some hundred megabytes
@@ -95,19 +96,23 @@ class Service(Guarded):
         self._store = store
         self._settings = settings or ServiceSettings()
         self._clock = clock or SystemClock()
-        self._states = Folds[RunState](store, Replay, weight=_weight, max_weight=MAX_TASK_STATES)
         self._models = ReadModels(read_models, store, self._clock)
+        self._snapshots = Snapshots(store, self._models)
+        self._states = Folds[RunState](
+            store, Replay, weight=_weight, max_weight=MAX_TASK_STATES, recall=self._snapshots.latest
+        )
         self._agents = Agents(store, self._models, self._clock)
         self._leases = Leases(self._clock, self._settings, self._agents.heard)
         self._commands = RunCommands(store, self._states, self._leases.observe)
         self._clockwork = Clockwork(self._models, self._commands, self._clock)
         self._flows = Flows(store, self._models, self._clock)
         self._tokens = Tokens(store, self._models, self._states, self._clock)
-        self._queries = Queries(store, self._models, self._states)
+        self._queries = Queries(store, self._models, self._states, self._snapshots)
         self._projector = Projector(
             store,
             self._models,
             self._states,
+            self._snapshots,
             observe=self._leases.observe,
             passed=self._passed,
             wake=self._clockwork.wake,
@@ -118,6 +123,7 @@ class Service(Guarded):
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._models)
+            await self._snapshots.open()
             await self._tokens.open()
             await self._projector.catch_up()
             active = [await self._queries.state(row["run"]) for row in await self._models.rows("active")]
@@ -423,4 +429,4 @@ def _claimed(done: Done, lease_seconds: float) -> Claimed:
 
 
 def _weight(state: RunState) -> int:
-    return 1 + len(state.tasks)
+    return 1 + state.tasks.held

@@ -5,6 +5,7 @@
 CREATE TABLE seen (
     only     INTEGER PRIMARY KEY CHECK (only = 1),
     schema   INTEGER NOT NULL,
+    form     TEXT NOT NULL,             -- of the states in snapshots: another one folds or writes them otherwise
     log_id   TEXT NOT NULL,
     position INTEGER NOT NULL,          -- the log was read up to here, included
     mark     TEXT NOT NULL,             -- the log's first bytes at that position: a restored log has others
@@ -43,6 +44,16 @@ CREATE TABLE runs (
     created_at    INTEGER NOT NULL,
     summary       TEXT NOT NULL         -- RunSummary, JSON
 ) WITHOUT ROWID;
+CREATE TABLE snapshots (                -- states of long runs, each as what changed since another one
+    stream   TEXT NOT NULL,
+    version  INTEGER NOT NULL,          -- of the state
+    since    INTEGER NOT NULL,          -- the version of the snapshot that it goes on from; 0: it is whole
+    event    TEXT NOT NULL,             -- the log's event of that version: where the log has another, the snapshot is of another log
+    weight   INTEGER NOT NULL,          -- task states to be read for it, with all that it goes on from
+    checksum INTEGER NOT NULL,          -- CRC-32 of the piece
+    piece    BLOB NOT NULL,
+    PRIMARY KEY (stream, version)
+);
 CREATE UNIQUE INDEX runs_created ON runs (created);
 CREATE INDEX runs_flow ON runs (flow, created);
 CREATE INDEX runs_fired ON runs (flow, schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
@@ -50,10 +61,10 @@ CREATE INDEX runs_waiting ON runs (scheduled_for) WHERE state = 'scheduled';
 CREATE INDEX runs_active ON runs (agent, created) WHERE state IN ('claimed', 'running', 'cancelling');
 
 -- name: begin
-INSERT INTO seen (only, schema, log_id, position, mark, clean) VALUES (1, :schema, :log_id, 0, '', 0);
+INSERT INTO seen (only, schema, form, log_id, position, mark, clean) VALUES (1, :schema, :form, :log_id, 0, '', 0);
 
 -- name: seen
-SELECT schema, log_id, position, mark, clean FROM seen;
+SELECT schema, form, log_id, position, mark, clean FROM seen;
 
 -- name: move
 UPDATE seen SET position = :position, mark = :mark;
@@ -143,3 +154,27 @@ SELECT created, summary FROM runs
    AND (:since IS NULL OR created_at >= :since)
    AND run >= :low AND run < :high
  ORDER BY created DESC LIMIT :limit;
+
+-- name: keep_snapshot
+-- Nothing, where what it goes on from is gone by now.
+INSERT OR REPLACE INTO snapshots (stream, version, since, event, weight, checksum, piece)
+SELECT :stream, :version, :since, :event, :weight, :checksum, :piece
+ WHERE :since = 0 OR EXISTS (SELECT 1 FROM snapshots WHERE stream = :stream AND version = :since);
+
+-- name: forget_snapshots
+DELETE FROM snapshots WHERE stream = :stream;
+
+-- name: newest_snapshots
+SELECT stream, max(version) AS version, event, weight FROM snapshots GROUP BY stream;
+
+-- name: snapshot_upto
+-- The newest one up to a version, and all that it goes on from, in order.
+WITH RECURSIVE chain (version, since) AS (
+    SELECT version, since FROM snapshots
+     WHERE stream = :stream AND version = (SELECT max(version) FROM snapshots WHERE stream = :stream AND version <= :upto)
+    UNION ALL
+    SELECT s.version, s.since FROM chain AS c JOIN snapshots AS s ON s.stream = :stream AND s.version = c.since
+)
+SELECT s.version, s.since, s.event, s.weight, s.checksum, s.piece
+  FROM chain AS c JOIN snapshots AS s ON s.stream = :stream AND s.version = c.version
+ ORDER BY s.version;
