@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields
+from itertools import accumulate
+
+import orjson
+from msgspec.structs import replace
 
 from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.log import fits
 from playhead.log.memory import MemoryBackend, MemoryRecords
-from playhead.ports.store import Append, Appended, Conflict, Duplicate, Expect, Outcome, Page, Recorded
+from playhead.ports.store import (
+    Append,
+    Appended,
+    Capability,
+    Conflict,
+    Duplicate,
+    Expect,
+    NewEvent,
+    Outcome,
+    Page,
+    Recorded,
+)
 
 
 class SkipsOnConflict(MemoryBackend):
@@ -41,6 +57,7 @@ class WritesEventByEvent(MemoryBackend):
         for event in whole.events[len(self._records.events) :]:
             self._records.events.append(event)
             self._records.streams.setdefault(event.stream, []).append(event)
+            self._news.tell(event.position)
             await asyncio.sleep(0)
         self._records.appends = whole.appends
         return outcomes
@@ -249,6 +266,212 @@ class ChangesTheActor(MemoryBackend):
         return outcomes
 
 
+class ChecksTheFirstOnly(MemoryBackend):
+    """Of a batch, the first append's expectation is checked, and the others go in with it."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([*batch[:1], *(replace(append, expected=Expect.ANY) for append in batch[1:])])
+
+
+class AcceptsVersionGaps(MemoryBackend):
+    """Whoever expects a version that is not there yet is believed, as where versions only have to be unique."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(a, expected=Expect.ANY) if self._is_ahead(a) else a for a in batch])
+
+    def _is_ahead(self, append: Append) -> bool:
+        actual = len(self._records.streams.get(append.stream, []))
+        return isinstance(append.expected, int) and append.expected > actual
+
+
+class WritesBeforeAnError(MemoryBackend):
+    """A batch is written append by append: what came before the one that fails stays."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for append in batch:
+            outcomes += await super().commit([append])
+        return outcomes
+
+
+class TellsTheBatchesPlace(MemoryBackend):
+    """Every append of a batch is told where the whole batch lies."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes = await super().commit(batch)
+        taken = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
+        return [
+            replace(o, first=taken[0].first, last=taken[-1].last) if isinstance(o, Appended) else o for o in outcomes
+        ]
+
+
+class SortsTheBatch(MemoryBackend):
+    """Writes a batch stream by stream, and tells the positions in the order that was asked."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        head = await self.head()
+        ordered = sorted(batch, key=lambda append: append.stream)
+        outcomes = dict(zip(map(id, ordered), await super().commit(ordered), strict=True))
+        ends = accumulate((len(append.events) for append in batch), initial=head)
+        return [_moved(outcomes[id(append)], Position(end + 1)) for append, end in zip(batch, ends, strict=False)]
+
+
+class DeclaresWhatItHasNot(MemoryBackend):
+    """Says that others may have its log open too, and has no way to say who leads."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({Capability.SHARED})
+
+
+class DeliversByWakeUpOnly(MemoryBackend):
+    """What is committed is read once somebody was woken for it: what nobody waited for is not delivered."""
+
+    _told = Position(0)
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        await super().wait_for_news(after, timeout_seconds)
+        self._told = await self.head()
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        page = await super().read_all(after=after, limit=limit)
+        events = tuple(event for event in page.events if event.position <= self._told)
+        return Page(events, events[-1].position if events else after)
+
+
+class WakesForTheNextOnly(MemoryBackend):
+    """Waits for the next commit, although there is something already."""
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        await super().wait_for_news(await self.head(), timeout_seconds)
+
+
+class WaitsForEver(MemoryBackend):
+    """Knows no timeout."""
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        await super().wait_for_news(after, 3600.0)
+
+
+class MixesUpReads(MemoryBackend):
+    """Keeps a read's bounds where the next one overwrites them."""
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        self._asked = (stream, after, limit)
+        await asyncio.sleep(0)
+        stream, after, limit = self._asked
+        return await super().read_stream(stream, after=after, limit=limit)
+
+
+class FoldsCase(MemoryBackend):
+    """Streams that differ in upper and lower case are one, as by a collation of a database."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(a, stream=StreamName(a.stream.lower())) for a in batch])
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        return await super().read_stream(StreamName(stream.lower()), after=after, limit=limit)
+
+
+class TakesAnyObject(MemoryBackend):
+    """What is not JSON is kept as its text."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(a, events=tuple(map(_as_text, a.events))) for a in batch])
+
+
+class CutsLargeEvents(MemoryBackend):
+    """Keeps four megabytes of a text."""
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        return await super().commit([replace(a, events=tuple(map(_cut, a.events))) for a in batch])
+
+
+class KeepsWhatItReads(MemoryBackend):
+    """Remembers every event that was ever read, as a copy."""
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        page = await super().read_all(after=after, limit=limit)
+        self._read = [*getattr(self, "_read", ()), *(replace(e, data=copy.deepcopy(e.data)) for e in page.events)]
+        self._texts = [*getattr(self, "_texts", ()), *(f"{event.data} " for event in page.events)]
+        return page
+
+
+class HasAnIdWithSpaces(MemoryBackend):
+    """The log's id does not fit a cursor."""
+
+    @property
+    def log_id(self) -> LogId:
+        return LogId(f"my log {super().log_id}")
+
+
+class BreaksWhenClosed(MemoryBackend):
+    """What is used after closing fails by accident."""
+
+    _open = True
+
+    async def head(self) -> Position:
+        if not self._open:
+            raise AttributeError("'NoneType' object has no attribute 'execute'")
+        return await super().head()
+
+    async def close(self) -> None:
+        self._open = False
+
+
+class LocksWhenCancelled(MemoryBackend):
+    """A read that is cancelled never gives its connection back."""
+
+    def __init__(self, records: MemoryRecords | None = None) -> None:
+        super().__init__(records)
+        self._free = 1
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        while not self._free:
+            await asyncio.sleep(0)
+        self._free -= 1
+        await asyncio.sleep(0)
+        self._free += 1
+        return await super().read_stream(stream, after=after, limit=limit)
+
+
+class HoldsReadsBack(MemoryBackend):
+    """Reading in the middle of an append begins with the next one."""
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        inside = [e for e in self._records.events if e.position == after + 1 and e.index != 0]
+        rest = [e.position for e in self._records.events if inside and e.append_id == inside[0].append_id]
+        return await super().read_all(after=max([after, *rest]), limit=limit)
+
+
+async def open_skipping_on_conflict(_: str) -> MemoryBackend:
+    """The first of the planted, by a URL."""
+    return SkipsOnConflict()
+
+
+async def open_anywhere(_: str) -> MemoryBackend:
+    """Opens, whatever its URL says, a log in memory."""
+    return MemoryBackend()
+
+
+def _moved(outcome: Outcome, first: Position) -> Outcome:
+    if not isinstance(outcome, Appended):
+        return outcome
+    return replace(outcome, first=first, last=Position(first + outcome.last - outcome.first))
+
+
+def _as_text(event: NewEvent) -> NewEvent:
+    return replace(event, data=orjson.loads(orjson.dumps(event.data, default=str)))
+
+
+def _cut(event: NewEvent) -> NewEvent:
+    return replace(
+        event, data={key: value[:4_000_000] if isinstance(value, str) else value for key, value in event.data.items()}
+    )
+
+
 def _copy(records: MemoryRecords) -> MemoryRecords:
+    """Of what it holds, each container is another one; their items are the same."""
     streams = {name: list(events) for name, events in records.streams.items()}
-    return MemoryRecords(records.log_id, list(records.events), streams, dict(records.appends))
+    copied = {each.name: copy.copy(getattr(records, each.name)) for each in fields(records)}
+    return MemoryRecords(**{**copied, "streams": streams})

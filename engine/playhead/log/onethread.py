@@ -13,6 +13,8 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
+from playhead.errors import LogUnusable
+
 T = TypeVar("T")
 
 
@@ -21,16 +23,20 @@ class OneThread:
 
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call's result or exception. Cancelling this does not cancel the call."""
         return await asyncio.shield(self.start(call))
 
     def start(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """The call under way; for callers that must learn of its end even when they are cancelled."""
+        """The call under way; for callers that must learn of its end even when they are cancelled. LogUnusable: it is closed."""
+        if self._closed:
+            raise LogUnusable("the log is closed", hint="use it while it is open")
         return asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def close(self) -> None:
         """Let the calls under way end, then end the thread."""
+        self._closed = True
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._executor.shutdown)

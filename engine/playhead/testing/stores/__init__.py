@@ -14,15 +14,49 @@ a store offers beyond the base contract it declares by `Capability`, and is held
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import ModuleType
+from typing import Final
 
 from playhead.testing.checks import CheckResult, Watcher
 from playhead.testing.stores.place import PATIENCE_SECONDS, SEED, Place, StoreFactory
 from playhead.testing.stores.suite import STORE_CHECKS
 
-# Imported for their checks, in the order in which these run.
-from playhead.testing.stores import versions, batches, idempotency, reading, contents, following, lasting  # noqa: F401  # isort: skip
+# The checks run in the order in which these files register them.
+# isort: off
+from playhead.testing.stores import versions
+from playhead.testing.stores import batches
+from playhead.testing.stores import idempotency
+from playhead.testing.stores import reading
+from playhead.testing.stores import contents
+from playhead.testing.stores import following
+from playhead.testing.stores import lasting
+from playhead.testing.stores import faults
+from playhead.testing.stores import volume
+from playhead.testing.stores import declared
+from playhead.testing.stores import numbering
+from playhead.testing.stores import sharing
+from playhead.testing.stores import forgetting
+from playhead.testing.stores import restoring
+# isort: on
 
-__all__ = ["STORE_CHECKS", "CheckResult", "Place", "StoreFactory", "Watcher", "check_store"]
+SUBJECTS: Final[tuple[ModuleType, ...]] = (
+    versions,
+    batches,
+    idempotency,
+    reading,
+    contents,
+    following,
+    lasting,
+    faults,
+    volume,
+    declared,
+    numbering,
+    sharing,
+    forgetting,
+    restoring,
+)  # the files of checks
+
+__all__ = ["STORE_CHECKS", "SUBJECTS", "CheckResult", "Place", "StoreFactory", "Watcher", "check_store"]
 
 
 async def check_store(
@@ -43,5 +77,7 @@ async def check_store(
     UsageError: `only` names a check that does not exist (`STORE_CHECKS.names` has them all), or there is no such store. Whatever
     the store itself does is a finding.
     """
-    place = Place(where, second=second, quick=quick, seed=seed, patience_seconds=patience_seconds, watcher=watcher)
-    return await STORE_CHECKS.run(place, only=only, watcher=watcher)
+    with Place(
+        where, second=second, quick=quick, seed=seed, patience_seconds=patience_seconds, watcher=watcher
+    ) as place:
+        return await STORE_CHECKS.run(place, only=only, watcher=watcher)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from playhead.core.names import StreamName, Version
+from playhead.ports.store import Appended, Expect
 from playhead.testing.checks import expect
 from playhead.testing.stores.place import Place
-from playhead.testing.stores.samples import EVERYTHING, new_append, new_stream
+from playhead.testing.stores.samples import EVERYTHING, commit_one, new_append, new_stream
 from playhead.testing.stores.suite import STORE_CHECKS
 
 LARGE_BYTES: Final = 1_000_000
@@ -30,10 +31,42 @@ async def any_json_is_kept(place: Place) -> None:
 
 
 @STORE_CHECKS.check
-async def large_events_are_kept(place: Place) -> None:
+async def names_that_look_alike_are_kept_apart(place: Place) -> None:
+    """Names and ids are compared letter by letter: no folding of case, no normal form of Unicode, no trimming."""
     async with place() as store:
-        stream, text = new_stream(), "x" * LARGE_BYTES
-        await store.commit([new_append(stream, data={"text": text}), new_append(stream, 500)])
+        name = new_stream()
+        alike = [
+            f"{name}{end}"
+            for end in ("/a", "/A", "/a ", "/\u00e9", "/e\u0301", "/ss", "/\u00df", "/%61", "/a/", "/a_", "/ab")
+        ]
+        for stream in map(StreamName, alike):
+            outcome = await commit_one(store, new_append(stream, expected=Expect.NO_STREAM))
+            expect(isinstance(outcome, Appended), f"a new stream {stream!r} beside others of like names gave {outcome}")
+        for append_id in alike:
+            outcome = await commit_one(store, new_append(StreamName(f"{name}/ids"), append_id=append_id))
+            expect(isinstance(outcome, Appended), f"a new append id {append_id!r} beside others like it gave {outcome}")
+        for stream in map(StreamName, alike):
+            found = await store.read_stream(stream, after=Version(0), limit=EVERYTHING)
+            expect([event.stream for event in found] == [stream], f"the stream {stream!r} is read as {found}")
+
+
+@STORE_CHECKS.check
+async def many_events_in_an_append_are_kept(place: Place) -> None:
+    async with place() as store:
+        stream = new_stream()
+        await store.commit([new_append(stream, 500), new_append(stream, 2_000)])
         found = await store.read_stream(stream, after=Version(0), limit=EVERYTHING)
-        expect(len(found) == 501, f"a large event and 500 small ones are {len(found)}")
-        expect(found[0].data["text"] == text, f"{LARGE_BYTES} letters came back as {len(found[0].data['text'])}")
+        expect([event.version for event in found] == list(range(1, 2_501)), f"2,500 events are read as {len(found)}")
+
+
+@STORE_CHECKS.check
+async def large_events_are_kept(place: Place) -> None:
+    """A megabyte, and eight: half of what a request to a server may hold."""
+    async with place() as store:
+        stream, texts = new_stream(), [letter * size for letter, size in (("x", LARGE_BYTES), ("y", 8 * LARGE_BYTES))]
+        for text in texts:
+            await store.commit([new_append(stream, data={"text": text}), new_append(stream)])
+        found = await store.read_stream(stream, after=Version(0), limit=EVERYTHING)
+        expect(len(found) == 4, f"two large events and two small ones are {len(found)}")
+        for event, text in zip(found[::2], texts, strict=True):
+            expect(event.data["text"] == text, f"{len(text):,} letters came back as {len(event.data['text']):,}")

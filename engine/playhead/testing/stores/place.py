@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from typing import Final, Self
 
 from playhead.log import open_backend
 from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.store import StoreBackend
 from playhead.testing.checks import DoesNotApply, Watcher
+from playhead.testing.stores.urls import TMP, in_fresh_folder, leading_nowhere
 
 StoreFactory = Callable[[], AbstractAsyncContextManager[StoreBackend]]
 
@@ -19,9 +20,10 @@ PATIENCE_SECONDS: Final = 10.0  # for what must come at once: far above what a l
 
 
 class Place:
-    """One log, by a URL or by a factory whose every call opens it. Calling this opens it too.
+    """One log, by a URL or by a factory whose every call opens it. Calling this opens it too. Used in a `with` block, which owns the
+    temporary folders that `{tmp}` in a URL stands for.
 
-    `second` is another place, with no log in it yet, for stores that can be made a copy of another log.
+    `second` is another place, with no log in it yet, for stores that can be made a copy of another log. A URL with `{tmp}` has one.
     """
 
     def __init__(
@@ -34,15 +36,31 @@ class Place:
         patience_seconds: float = PATIENCE_SECONDS,
         watcher: Watcher | None = None,
     ) -> None:
-        self._open = factory_at(where) if isinstance(where, str) else where
-        self._url = where if isinstance(where, str) else None
-        self._second = factory_at(second) if isinstance(second, str) else second
+        self._where = where
+        self._given_second = second if second is not None else _second_of(where)
         self._watcher = watcher or Watcher()
+        self._held = ExitStack()
+        self._url: str | None = None
+        self._open: StoreFactory | None = None
+        self._open_second: StoreFactory | None = None
         self.quick = quick
         self.seed = seed
         self.patience_seconds = patience_seconds
 
+    def __enter__(self) -> Self:
+        if isinstance(self._where, str):
+            self._url = self._held.enter_context(in_fresh_folder(self._where))
+            self._open = factory_at(self._url)
+        else:
+            self._open = self._where
+        self._open_second = self._factory(self._given_second)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
     def __call__(self) -> AbstractAsyncContextManager[StoreBackend]:
+        assert self._open is not None, "a place is used inside its `with` block"
         return self._open()
 
     def draw(self) -> random.Random:
@@ -53,20 +71,31 @@ class Place:
         """Tell whoever watches how far a long check has come."""
         self._watcher.progressed(done, of)
 
+    def second(self) -> AbstractAsyncContextManager[StoreBackend]:
+        """Opens the second place. DoesNotApply: there is none."""
+        if self._open_second is None:
+            raise DoesNotApply("it takes a second, empty place: none was given")
+        return self._open_second()
+
     @property
     def url(self) -> str:
         """By which another process opens the same log. DoesNotApply: it has none."""
         if self._url is None:
             raise DoesNotApply("other processes open a log by its URL, and this one was given as a factory")
-        if self._url.startswith("memory:"):
+        if self._url == "memory:":
             raise DoesNotApply("no other process can open a log in this one's memory")
         return self._url
 
-    @property
-    def second(self) -> StoreFactory:
-        if self._second is None:
-            raise DoesNotApply("it takes a second, empty place to restore into: none was given")
-        return self._second
+    @contextmanager
+    def unusable(self) -> Generator[tuple[str, str]]:
+        """A URL like this one that leads nowhere, and what is wrong with it. DoesNotApply: none can be made of this one."""
+        with leading_nowhere(self._where if isinstance(self._where, str) else "") as found:
+            if found is None:
+                raise DoesNotApply("a place that cannot be used is made from a URL with a host or {tmp} in it")
+            yield found
+
+    def _factory(self, where: StoreFactory | str | None) -> StoreFactory | None:
+        return factory_at(self._held.enter_context(in_fresh_folder(where))) if isinstance(where, str) else where
 
 
 def factory_at(url: str) -> StoreFactory:
@@ -82,3 +111,8 @@ def factory_at(url: str) -> StoreFactory:
             await backend.close()
 
     return factory
+
+
+def _second_of(where: StoreFactory | str) -> str | None:
+    """The same URL, where it leads somewhere else each time."""
+    return where if isinstance(where, str) and (TMP in where or where == "memory:") else None

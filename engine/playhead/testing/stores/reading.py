@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from playhead.core.names import Epoch, Micros, Seq, Version
 from playhead.ports.store import Append, Expect, NewEvent
 from playhead.testing.checks import expect
@@ -111,10 +113,11 @@ async def pages_put_together_are_the_log(place: Place) -> None:
 async def positions_increase_and_the_head_is_the_last(place: Place) -> None:
     async with place() as store:
         positions = [await store.head()]
-        stream = new_stream()
+        stream, refused = new_stream(), new_stream()
+        positions.append((await write(store, refused)).last)
         for _ in range(5):
             outcomes = await store.commit(
-                [new_append(stream, 2), new_append(new_stream()), new_append(stream, expected=Version(999))]
+                [new_append(stream, 2), new_append(new_stream()), new_append(refused, expected=Version(0))]
             )
             for outcome in (appended(one, "an append of the batch") for one in outcomes[:2]):
                 expect(outcome.last >= outcome.first > positions[-1], f"{outcome} came after position {positions[-1]}")
@@ -131,3 +134,27 @@ async def unknown_streams_and_the_end_are_empty(place: Place) -> None:
         expect(not found, f"a stream that nobody wrote to holds {found}")
         page = await store.read_all(after=await store.head(), limit=10)
         expect(not page.events, f"behind the head there is {page.events}")
+
+
+@STORE_CHECKS.check
+async def reads_side_by_side_do_not_mix(place: Place) -> None:
+    """Many at once, each with bounds of its own, beside commits."""
+    async with place() as store:
+        start, streams = await store.head(), [new_stream() for _ in range(5)]
+        for stream in streams:
+            await write(store, stream, 6)
+        whole = [event for event in await all_pages(store, start, EVERYTHING) if event.stream in streams]
+        for _ in range(5):
+            committing = asyncio.create_task(store.commit([new_append(new_stream(), 3)]))
+            reads = [store.read_stream(stream, after=Version(n), limit=6 - n) for n, stream in enumerate(streams)]
+            pages = [store.read_all(after=event.position, limit=2) for event in whole[::4]]
+            found = await asyncio.gather(*reads)
+            read = await asyncio.gather(*pages)
+            await committing
+            for n, (stream, events) in enumerate(zip(streams, found, strict=True)):
+                wanted = [event for event in whole if event.stream == stream][n:]
+                expect(events == wanted, f"a stream's read beside others gave {events}, not {wanted}")
+            for event, page in zip(whole[::4], read, strict=True):
+                wanted = whole[whole.index(event) + 1 :][:2]
+                got = list(page.events)[: len(wanted)]
+                expect(got == wanted, f"behind position {event.position} a read beside others gave {got}, not {wanted}")

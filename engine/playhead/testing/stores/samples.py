@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
-from playhead.core.names import Epoch, Micros, Position, Seq, StreamName
+from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
 from playhead.ports.store import (
     Append,
     Appended,
@@ -91,3 +91,11 @@ async def all_pages(store: StoreBackend, after: Position, limit: int) -> list[Re
         if page.scanned <= after:
             return events
         after = page.scanned
+
+
+async def whole_stream(store: StoreBackend, stream: StreamName) -> list[Recorded]:
+    """All events of a stream, however many, page by page."""
+    events: list[Recorded] = []
+    while page := await store.read_stream(stream, after=Version(len(events)), limit=EVERYTHING):
+        events += page
+    return events

@@ -25,10 +25,23 @@ async def an_exact_version_is_checked(place: Place) -> None:
     async with place() as store:
         stream = new_stream()
         await write(store, stream, 2, expected=Version(0))
-        for wrong in (0, 1, 3):
+        for wrong in (0, 1):
             outcome = await commit_one(store, new_append(stream, expected=Version(wrong)))
             expect(outcome == Conflict(Version(2)), f"expecting version {wrong} of a stream at 2 gave {outcome}")
         await write(store, stream, 1, expected=Version(2))
+
+
+@STORE_CHECKS.check
+async def a_gap_in_versions_is_refused(place: Place) -> None:
+    """A store that only keeps versions unique takes an append that expects what is not there yet."""
+    async with place() as store:
+        stream, unknown = new_stream(), new_stream()
+        await write(store, stream, 2)
+        for ahead in (3, 9):
+            outcome = await commit_one(store, new_append(stream, expected=Version(ahead)))
+            expect(outcome == Conflict(Version(2)), f"expecting version {ahead} of a stream at 2 gave {outcome}")
+        outcome = await commit_one(store, new_append(unknown, expected=Version(1)))
+        expect(outcome == Conflict(Version(0)), f"expecting version 1 of a stream that nobody wrote to gave {outcome}")
 
 
 @STORE_CHECKS.check

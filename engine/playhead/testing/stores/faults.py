@@ -1,0 +1,110 @@
+"""What goes wrong is told in words that somebody can act on, and leaves nothing behind. Checks only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from playhead.core.names import Position, Version
+from playhead.errors import LogError, LogUnusable, PlayheadError, UsageError
+from playhead.testing.checks import CheckFailed, expect
+from playhead.testing.stores.place import Place, factory_at
+from playhead.testing.stores.samples import EVERYTHING, commit_one, new_append, new_stream, write
+from playhead.testing.stores.suite import STORE_CHECKS
+
+NOT_JSON: Final[tuple[dict[str, Any], ...]] = (
+    {"object": object()},
+    {"bytes": b"x"},
+    {"set": {1}},
+    {"a moment": datetime(2026, 1, 1, tzinfo=UTC)},
+    {"deep": [{"in": [1j]}]},
+)
+
+
+@STORE_CHECKS.check
+async def data_that_is_not_json_is_refused(place: Place) -> None:
+    """With a UsageError: the engine then fails that append, and no other one."""
+    async with place() as store:
+        stream = new_stream()
+        for data in NOT_JSON:
+            told = await _told(store.commit([new_append(stream, data=data)]), f"data {data}")
+            expect(
+                isinstance(told, UsageError), f"data {data} is refused by {type(told).__name__}, not UsageError: {told}"
+            )
+        outcome = await write(store, stream)
+        expect(outcome.version == 1, f"after data that was refused a stream's first version is {outcome.version}")
+
+
+@STORE_CHECKS.check
+async def a_batch_that_fails_writes_nothing(place: Place) -> None:
+    """An error means that no append of the batch was written: the engine sends the good ones again."""
+    async with place() as store:
+        head, before, behind = await store.head(), new_append(new_stream(), 2), new_append(new_stream())
+        bad = new_append(new_stream(), data={"object": object()})
+        await _told(store.commit([before, bad, behind]), "a batch with data that is not JSON")
+        for append in (before, behind):
+            found = await store.read_stream(append.stream, after=Version(0), limit=EVERYTHING)
+            expect(not found, f"a batch failed, and {len(found)} events of it are there")
+        expect(await store.head() == head, f"a batch failed, and the head went from {head} to {await store.head()}")
+        for append in (before, behind):
+            outcome = await commit_one(store, append)
+            count = len(await store.read_stream(append.stream, after=Version(0), limit=EVERYTHING))
+            expect(
+                count == len(append.events), f"sent again after the failure, an append gave {outcome}: {count} events"
+            )
+
+
+@STORE_CHECKS.check
+async def a_closed_store_says_so(place: Place) -> None:
+    """By LogUnusable; a store that has nothing to close may go on. No call hangs, and none fails by accident."""
+    async with place() as store:
+        stream = new_stream()
+        await write(store, stream)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "commit": lambda: store.commit([new_append(stream)]),
+        "read_stream": lambda: store.read_stream(stream, after=Version(0), limit=1),
+        "read_all": lambda: store.read_all(after=Position(0), limit=1),
+        "head": store.head,
+    }
+    for name, call in calls.items():
+        try:
+            await asyncio.wait_for(call(), place.patience_seconds)
+        except LogError as error:
+            expect(isinstance(error, LogUnusable), f"{name} of a closed store raises {type(error).__name__}: {error}")
+            expect(error.hint, f"{name} of a closed store says {error.message!r}, and not what to do (`hint`)")
+        except TimeoutError as error:
+            raise CheckFailed(f"{name} of a closed store did not end within {place.patience_seconds:g} s") from error
+        except Exception as error:
+            raise CheckFailed(
+                f"{name} of a closed store raises {type(error).__name__}, not LogUnusable: {error}"
+            ) from error
+
+
+@STORE_CHECKS.check
+async def a_place_that_cannot_be_used_is_told(place: Place) -> None:
+    """A file where a folder should be, or a host where nobody listens: LogUnusable or UsageError, and what to do."""
+    with place.unusable() as (url, what):
+        try:
+            async with asyncio.timeout(3 * place.patience_seconds), factory_at(url)():
+                pass
+        except (LogUnusable, UsageError) as error:
+            expect(error.hint, f"opening {what} says {error.message!r}, and not what to do (`hint`)")
+        except TimeoutError as error:
+            raise CheckFailed(f"opening {what} did not end") from error
+        except Exception as error:
+            raise CheckFailed(f"opening {what} raises {type(error).__name__}, not LogUnusable: {error}") from error
+        else:
+            raise CheckFailed(f"{what} was opened")
+
+
+async def _told(call: Awaitable[object], what: str) -> PlayheadError:
+    """The error, which must be one of ours: others mean a defect to whoever sees them."""
+    try:
+        done = await call
+    except PlayheadError as error:
+        return error
+    except Exception as error:
+        raise CheckFailed(f"{what}: {type(error).__name__}, which is none of playhead.errors: {error}") from error
+    raise CheckFailed(f"{what} was taken: {done}")
