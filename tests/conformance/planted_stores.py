@@ -472,6 +472,8 @@ def _cut(event: NewEvent) -> NewEvent:
 
 def _copy(records: MemoryRecords) -> MemoryRecords:
     """Of what it holds, each container is another one; their items are the same."""
-    streams = {name: list(events) for name, events in records.streams.items()}
-    copied = {each.name: copy.copy(getattr(records, each.name)) for each in fields(records)}
-    return MemoryRecords(**{**copied, "streams": streams})
+    copied = copy.copy(records)
+    for each in fields(records):
+        setattr(copied, each.name, copy.copy(getattr(records, each.name)))
+    copied.streams = {name: list(events) for name, events in records.streams.items()}
+    return copied

@@ -13,7 +13,6 @@ from playhead.testing.stores.suite import STORE_CHECKS
 
 METHODS: Final[Mapping[Capability, tuple[str, ...]]] = {
     Capability.SHARED: ("leading", "lead", "hear", "heard"),
-    Capability.CHAINED: ("read_kept",),  # without it nobody can see a link
     Capability.FORGETS: ("forget", "is_forgotten"),
     Capability.RESTORES: ("read_kept", "forgotten", "restore"),
 }
@@ -58,8 +57,9 @@ async def restoring(place: Place) -> AsyncGenerator[RestoringBackend]:
 
 @asynccontextmanager
 async def chained(place: Place) -> AsyncGenerator[RestoringBackend]:
-    """Of which only `read_kept` is there for sure."""
-    async with _offering(place, Capability.CHAINED) as store:
+    """DoesNotApply also where nobody can see a link: `read_kept` belongs to RESTORES."""
+    await require(place, Capability.CHAINED)
+    async with _offering(place, Capability.RESTORES) as store:
         yield cast(RestoringBackend, store)
 
 
