@@ -32,7 +32,7 @@ from msgspec.structs import replace
 
 from playhead.core.names import Epoch, LogId, Micros, Position, Seq, StreamName, Version
 from playhead.errors import LogError, LogUnusable, OutcomeUnknown, UsageError
-from playhead.log import News, OneThread, encode, fits, same_body
+from playhead.log import News, OneThread, encode, fits, same_body, without_secrets
 from playhead.ports.store import Append, Appended, Conflict, Duplicate, NewEvent, Outcome, Page, Recorded, StoreBackend
 
 KNOWN_APPENDS: Final = (
@@ -104,7 +104,7 @@ async def open_url(url: str) -> StoreBackend:
     settings = {**os.environ, **dict(parse_qsl(query, keep_blank_values=True))}
     if not module:
         raise UsageError(
-            f"{url!r} names no persistence module",
+            f"{without_secrets(url)!r} names no persistence module",
             hint="for example eventsourcing:eventsourcing.sqlite?SQLITE_DBNAME=/path/log.db",
         )
     if settings.get("POSTGRES_ENABLE_DB_FUNCTIONS"):
@@ -127,7 +127,9 @@ def _factory(url: str, module: str, settings: Mapping[str, str]) -> Infrastructu
         environment = {**settings, "PERSISTENCE_MODULE": module, "ORIGINATOR_ID_TYPE": "text"}
         return InfrastructureFactory[TrackingRecorder].construct(environment)
     except (InfrastructureFactoryError, OSError) as error:
-        raise UsageError(f"{url!r} cannot be opened: {error}", hint="look at the module's name and settings") from error
+        raise UsageError(
+            f"{without_secrets(url)!r} cannot be opened: {error}", hint="look at the module's name and settings"
+        ) from error
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ from playhead.log.cursor import Cursor, check_cursor, cursor_at
 from playhead.log.engine import Log
 from playhead.log.news import News
 from playhead.log.onethread import OneThread
+from playhead.log.shown import without_secrets
+from playhead.log.sources import Source, source_of
 from playhead.log.urls import open_backend
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Log",
     "News",
     "OneThread",
+    "Source",
     "check_cursor",
     "cursor_at",
     "decode",
@@ -23,4 +26,6 @@ __all__ = [
     "fits",
     "open_backend",
     "same_body",
+    "source_of",
+    "without_secrets",
 ]

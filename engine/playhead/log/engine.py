@@ -18,6 +18,7 @@ from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.errors import AppendMismatch, CursorRefused, LogError, WrongVersion
 from playhead.log.commits import Commits
 from playhead.log.cursor import mark_of
+from playhead.log.shape import checked
 from playhead.log.tail import Tail
 from playhead.log.urls import open_backend
 from playhead.ports.store import (
@@ -57,9 +58,9 @@ class Log(EventStore):
     async def open(cls, where: str | StoreBackend) -> AsyncGenerator[Log]:
         """Open the log behind a URL, or take over an open backend. On leaving, appends drain and the backend is closed.
 
-        UsageError: no such store. LogUnusable: the store's log cannot be used.
+        UsageError: no such store, or an object that is none. LogUnusable: the store's log cannot be used.
         """
-        backend = await open_backend(where) if isinstance(where, str) else where
+        backend = await open_backend(where) if isinstance(where, str) else checked(where, "the program")
         failure: Exception | None = None
         try:
             log = cls(backend, await backend.head())

@@ -21,6 +21,7 @@ from playhead.log.chain import FIRST, digest, link
 from playhead.log.kept import check_restore, first_of, no_such_end
 from playhead.log.news import News
 from playhead.log.ranges import Range, merged
+from playhead.log.shown import without_secrets
 from playhead.ports.store import (
     Append,
     Appended,
@@ -178,6 +179,7 @@ async def open_url(url: str) -> StoreBackend:
     """`memory:` is a log of its own for each opening."""
     if url not in {"memory:", "memory://"}:
         raise UsageError(
-            f"{url!r} is not the URL of a memory log", hint="it is written 'memory:', with nothing behind it"
+            f"{without_secrets(url)!r} is not the URL of a memory log",
+            hint="it is written 'memory:', with nothing behind it",
         )
     return MemoryBackend()

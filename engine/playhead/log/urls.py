@@ -1,73 +1,79 @@
-"""From a URL to an open backend. Knows the schemes that are installed, and no backend.
+"""From a URL to an open backend: the function that opens it is loaded, called and held to its word. Knows no backend.
 
-A scheme is an entry point in the group `playhead.event_stores`. What it names, and what `module:factory` names, is an
-async function that takes the whole URL and returns an open `StoreBackend`.
+That function is async, takes the whole URL, and returns an open `StoreBackend`.
 """
 
 from __future__ import annotations
 
 import importlib
-import re
+import inspect
 from collections.abc import Awaitable, Callable
-from importlib.metadata import EntryPoint, entry_points
 from typing import Final, cast
 
 from playhead.errors import UsageError
+from playhead.log.shape import checked
+from playhead.log.sources import Source, source_of, unknown
 from playhead.ports.store import StoreBackend
 
-GROUP: Final = "playhead.event_stores"
+CONTRACT: Final = "it must be an async function that takes the URL and returns an open StoreBackend"
 
-# Looked up before the installed distributions: these need no scan of the metadata, and nobody else can take their schemes.
-_BUILT_IN: Final[dict[str, EntryPoint]] = {
-    "memory": EntryPoint("memory", "playhead.log.memory:open_url", GROUP),
-    "sqlite": EntryPoint("sqlite", "playhead.log.sqlite:open_url", GROUP),
-}
-
-OpenUrl = Callable[[str], Awaitable[StoreBackend]]
-
-_FACTORY = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<factory>[A-Za-z_]\w*)(\?.*)?")
+_EXTRAS: Final = {"postgresql": "postgres"}  # of our own package, where it is named otherwise than the scheme
 
 
 async def open_backend(url: str) -> StoreBackend:
     """The open backend behind a URL such as `sqlite:///var/lib/playhead/log.db` or `my_package.stores:open_store`.
 
-    An installed scheme goes before a module of the same name. UsageError: no such scheme or factory; LogUnusable: the
-    backend is found, but its log cannot be used.
+    UsageError: no such scheme or factory, or what it returns is no backend; LogUnusable: the backend is found, but its log cannot
+    be used.
     """
-    scheme, colon, _ = url.partition(":")
-    if colon and scheme in _BUILT_IN:
-        return await _open_url_of(_BUILT_IN[scheme])(url)
-    schemes = _BUILT_IN | {entry.name: entry for entry in entry_points(group=GROUP)}
-    if colon and scheme in schemes:
-        return await _open_url_of(schemes[scheme])(url)
-    if factory := _FACTORY.fullmatch(url):
-        return await _factory(url, factory["module"], factory["factory"], schemes)(url)
-    raise _unknown(url, schemes)
+    source = source_of(url)
+    return checked(await _opening(_loaded(source, url), source, url), str(source))
 
 
-def _open_url_of(entry: EntryPoint) -> OpenUrl:
+def _loaded(source: Source, url: str) -> object:
+    """The function. UsageError: it cannot be had."""
     try:
-        return cast(OpenUrl, entry.load())
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"the event store {entry.name!r} ({entry.value}) cannot be loaded: {error}",
-            hint=f"install what it needs, for example with: pip install 'playhead[{entry.name}]'",
-        ) from error
+        module = importlib.import_module(source.module)
+    except ModuleNotFoundError as error:
+        if source.scheme is None and f"{source.module}.".startswith(f"{error.name}."):
+            raise unknown(url) from error  # the module itself is not there: it may be a mistyped scheme
+        raise _not_imported(source, error) from error
+    except Exception as error:
+        raise _not_imported(source, error) from error
+    loaded: object = module
+    for name in source.function.partition(":")[2].split("."):
+        loaded = getattr(loaded, name, None)
+    if loaded is None:
+        raise UsageError(f"{source} is not there: its module has nothing of that name", hint=CONTRACT)
+    return loaded
 
 
-def _factory(url: str, module: str, name: str, schemes: dict[str, EntryPoint]) -> OpenUrl:
+def _opening(function: object, source: Source, url: str) -> Awaitable[object]:
+    if not callable(function):
+        raise UsageError(f"{source} is no function", hint=CONTRACT)
+    if not _takes_one(function):
+        raise UsageError(f"{source} does not take the URL as its only argument", hint=CONTRACT)
+    opening = cast("Callable[[str], object]", function)(url)
+    if not inspect.isawaitable(opening):
+        raise UsageError(f"{source} is not async", hint=CONTRACT)
+    return opening
+
+
+def _takes_one(function: Callable[..., object]) -> bool:
     try:
-        found: object = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise _unknown(url, schemes) from error
-    if not callable(found):
-        raise UsageError(f"{url!r} names no function", hint="it must take the URL and return an open StoreBackend")
-    return cast(OpenUrl, found)
+        inspect.signature(function).bind("url")
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and without a signature: the call will tell
+        return True
+    return True
 
 
-def _unknown(url: str, schemes: dict[str, EntryPoint]) -> UsageError:
-    known = ", ".join(f"{name}:" for name in sorted(schemes))
-    return UsageError(
-        f"{url!r} names no event store",
-        hint=f"known schemes: {known}; or module:factory for one of your own (its module must be importable)",
-    )
+def _not_imported(source: Source, error: Exception) -> UsageError:
+    if source.package == "playhead":
+        todo = f"install what it needs: pip install 'playhead[{_EXTRAS.get(source.scheme or '', source.scheme)}]'"
+    elif source.package is not None:
+        todo = f"look at what {source.package} needs, and install it again"
+    else:
+        todo = f"try it alone: python -c 'import {source.module}'"
+    return UsageError(f"{source} cannot be imported: {type(error).__name__}: {error}", hint=todo)

@@ -18,6 +18,7 @@ from playhead.errors import UsageError
 from playhead.log.news import News
 from playhead.log.onethread import OneThread
 from playhead.log.ranges import Range
+from playhead.log.shown import without_secrets
 from playhead.log.sqlite.held import Held
 from playhead.log.sqlite.readers import Readers
 from playhead.log.sqlite.reading import CAPABILITIES, Reading, SqliteReader
@@ -121,7 +122,7 @@ async def open_url(url: str) -> StoreBackend:
     max_bytes, mode = settings.pop("max_bytes", None), settings.pop("mode", "rw")
     if not path or settings or mode not in {"ro", "rw"} or (max_bytes is not None and not max_bytes.isdecimal()):
         raise UsageError(
-            f"{url!r} is not the URL of a SQLite log",
+            f"{without_secrets(url)!r} is not the URL of a SQLite log",
             hint="write sqlite:///absolute/log.db or sqlite:relative/log.db; ?max_bytes=N limits its size, ?mode=ro reads only",
         )
     if mode == "ro":
