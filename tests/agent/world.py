@@ -25,6 +25,7 @@ from playhead.service.service import Service
 from playhead.storage.memory import MemoryStorage
 from playhead.trust.keys import KeyRing, MasterKey
 from playhead.trust.ticket import AskedTicket, write_asked
+from tests.stores import new_backend
 
 FLOW = "census"
 SEAL = "5ea1" * 8
@@ -99,7 +100,7 @@ class World:
 
 @asynccontextmanager
 async def a_world(storage: Storage | None = None, keys: KeyRing | None = None) -> AsyncGenerator[World, None]:
-    async with Log.open("memory:") as log, Service(log) as api:
+    async with Log.open(await new_backend()) as log, Service(log) as api:
         world = World(api, storage or MemoryStorage(), keys or KeyRing(MasterKey.random()))
         registered = ev.FlowRegistered(
             flow=FLOW,

@@ -19,7 +19,6 @@ import pytest
 from pydantic import JsonValue
 
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend
 from playhead.ports.server import AgentHello
 from playhead.server.app import create_app
 from playhead.server.routes.lean import LeanRoute
@@ -27,6 +26,7 @@ from playhead.service import Service
 from tests.canary.words import MARK, find_mark
 from tests.server.scripted import HEX, JOINED, REGISTERED, RUN, SCHEDULED, ScriptedApi
 from tests.server.serving import serving
+from tests.stores import new_backend
 
 FITS = f"{MARK}.fits"  # the pattern of names
 UNFIT = f"{MARK} does/not fit: ä"
@@ -75,7 +75,7 @@ GOOD: dict[str, Any] = {
 async def opened() -> AsyncGenerator[aiohttp.ClientSession]:
     """A server with a flow, an agent and a run of its own."""
     async with (
-        Log.open(MemoryBackend()) as log,
+        Log.open(await new_backend()) as log,
         Service(log) as service,
         serving(service) as url,
         aiohttp.ClientSession(url) as session,

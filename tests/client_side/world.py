@@ -31,6 +31,7 @@ from playhead.settings import Settings
 from playhead.trust.envelope import record_mac
 from playhead.trust.failure import dump_failure
 from playhead.trust.payload import dump, size_class
+from tests.stores import new_backend
 
 CALM = ServiceSettings(lease_seconds=600.0, launch_timeout_seconds=600.0)
 PYTHON = "3.11"
@@ -67,7 +68,7 @@ class World:
 @asynccontextmanager
 async def world(folder: Path) -> AsyncGenerator[World]:
     home = home_in(folder / "home")
-    async with Log.open("memory:") as log, Service(log, settings=CALM) as api:
+    async with Log.open(await new_backend()) as log, Service(log, settings=CALM) as api:
         yield World(api, home, Client(api, home=home))
 
 

@@ -28,6 +28,7 @@ from playhead.server.streams import StreamLimits
 from playhead.service import Service, ServiceSettings
 from tests.server.scripted import HEX
 from tests.service.world import ADOPTED, SUCCEEDED, agent, flow, run_id
+from tests.stores import new_backend
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -43,7 +44,7 @@ PROMPT: Final = ServiceSettings(behind_seconds=0.02, lease_seconds=3_600.0)
 
 @asynccontextmanager
 async def served(*, require_tokens: bool = False) -> AsyncGenerator[tuple[Service, str]]:
-    async with Log.open("memory:") as log, Service(log, settings=PROMPT) as service:
+    async with Log.open(await new_backend()) as log, Service(log, settings=PROMPT) as service:
         app = create_app(service, limits=BRIEF, require_tokens=require_tokens)
         async with serve(app, port=0) as url:
             yield service, url

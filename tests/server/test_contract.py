@@ -28,6 +28,7 @@ from tests.client.test_transport import free_port
 from tests.server.scripted import HEX, JOINED, REGISTERED
 from tests.server.serving import QUICK, serving
 from tests.server.test_app import CANARY
+from tests.stores import chosen_url, new_backend
 
 Road = Literal["in process", "tcp", "unix"]
 ROADS: list[Road] = ["in process", "tcp", "unix"]
@@ -36,9 +37,9 @@ CALM = ServiceSettings(lease_seconds=600.0, launch_timeout_seconds=600.0)
 
 
 @asynccontextmanager
-async def server(road: Road, folder: Path, *, store: str = "memory:") -> AsyncGenerator[ServerApi]:
+async def server(road: Road, folder: Path) -> AsyncGenerator[ServerApi]:
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(Log.open(store))
+        log = await stack.enter_async_context(Log.open(await new_backend()))
         service = await stack.enter_async_context(Service(log, settings=CALM))
         api: ServerApi = service
         if road != "in process":
@@ -201,7 +202,7 @@ async def test_every_event_is_seen_once_from_any_cursor(road: Road, tmp_path: Pa
 
 
 async def test_a_server_that_restarts_on_its_log_costs_a_follower_nothing(tmp_path: Path) -> None:
-    listening, store = free_port(), f"sqlite:///{tmp_path}/log.db"
+    listening, store = free_port(), chosen_url() or f"sqlite:///{tmp_path}/log.db"
     seen: list[int] = []
     whole: list[Any] = []
     async with HttpServer(f"http://127.0.0.1:{listening}", patience=QUICK) as http, http.events() as pages:
@@ -220,7 +221,7 @@ async def test_a_server_that_restarts_on_its_log_costs_a_follower_nothing(tmp_pa
 
 
 async def test_no_answer_to_a_bad_report_echoes_it(tmp_path: Path) -> None:
-    async with Log.open("memory:") as log, Service(log, settings=CALM) as api, serving(api) as url:
+    async with Log.open(await new_backend()) as log, Service(log, settings=CALM) as api, serving(api) as url:
         running = await begun(api)
         bad: list[list[Any]] = [
             [CANARY, 1, {}],

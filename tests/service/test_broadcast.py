@@ -12,18 +12,18 @@ import pytest
 
 from playhead.core.names import Micros, Position, StreamName
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend
 from playhead.ports.server import EventFilter, EventPage
 from playhead.ports.store import Append, Expect, NewEvent, Recorded
 from playhead.service.audiences import Audiences
 from playhead.service.broadcast import QUEUED_EVENTS, Broadcast, Listener
 from tests.server.scripted import recorded
 from tests.server.serving import until
+from tests.stores import new_backend
 
 
 @asynccontextmanager
 async def on_air() -> AsyncGenerator[tuple[Log, Broadcast]]:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         broadcast = Broadcast(log)
         broadcast.begin(await log.head())
         running = asyncio.create_task(broadcast.run())
@@ -58,6 +58,7 @@ async def follow(
 async def test_each_gets_what_fits_once(level: bool) -> None:
     """Of those who are level, and of those who begin behind."""
     async with on_air() as (log, broadcast):
+        empty = await log.head()
         if not level:
             await append(log, "a/1", "x", "y")
         filters = (
@@ -66,22 +67,23 @@ async def test_each_gets_what_fits_once(level: bool) -> None:
             EventFilter(streams=("a/", "a/1", "a")),
             EventFilter(streams=("b", "a/1"), types=("x", "z")),
         )
-        listeners = [asyncio.create_task(follow(broadcast, 6, which=which)) for which in filters]
+        listeners = [asyncio.create_task(follow(broadcast, empty + 6, which=which)) for which in filters]
         if level:
             await append(log, "a/1", "x", "y")
         await append(log, "a/2", "x")
         await append(log, "b/1", "y", "z")
         await append(log, "a/1", "z")
         every, a, nested, picked = await asyncio.gather(*listeners)
-        assert [event.position for event in every] == [1, 2, 3, 4, 5, 6]
-        assert [event.position for event in a] == [event.position for event in nested] == [1, 2, 3, 6]
-        assert [event.position for event in picked] == [1, 5, 6]
+        assert [event.position - empty for event in every] == [1, 2, 3, 4, 5, 6]
+        assert [event.position for event in a] == [event.position for event in nested]
+        assert [event.position - empty for event in a] == [1, 2, 3, 6]
+        assert [event.position - empty for event in picked] == [1, 5, 6]
 
 
 async def test_those_with_one_filter_are_given_the_same_page() -> None:
     async with on_air() as (log, broadcast):
-        which = EventFilter(types=("x",))
-        async with broadcast.open(None, which) as one, broadcast.open(None, which) as other:
+        which, cursor = EventFilter(types=("x",)), await broadcast.cursor_at(await log.head())
+        async with broadcast.open(cursor, which) as one, broadcast.open(cursor, which) as other:
             both = asyncio.gather(anext(one), anext(other))
             await asyncio.sleep(0)
             await append(log, "a", "x")
@@ -91,6 +93,7 @@ async def test_those_with_one_filter_are_given_the_same_page() -> None:
 
 async def test_one_who_takes_slowly_reads_the_log_and_loses_nothing() -> None:
     async with on_air() as (log, broadcast), broadcast.open(None, EventFilter()) as slow:
+        empty = await log.head()
         first = asyncio.ensure_future(anext(slow))
         await asyncio.sleep(0)
         last = await append(log, "a", "x")
@@ -101,7 +104,7 @@ async def test_one_who_takes_slowly_reads_the_log_and_loses_nothing() -> None:
         while pages[-1].events[-1].position < last:
             pages.append(await anext(slow))
         assert [event for page in pages for event in page.events] == quick
-        assert [event.position for event in quick] == list(range(1, last + 1))
+        assert [event.position for event in quick] == list(range(empty + 1, last + 1))
         last = await append(log, "a", "y")
         assert [event.position for event in (await anext(slow)).events] == [last], "level again"
 
@@ -121,7 +124,7 @@ async def test_what_is_kept_for_one_who_takes_nothing_is_bounded() -> None:
 
 async def test_a_cursor_ahead_of_the_broadcast_is_not_given_what_it_has_seen() -> None:
     """The broadcast has its turn later than whoever appended, and may not have handed out what a reader knows already."""
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         broadcast = Broadcast(log)
         broadcast.begin(Position(0))
         known = await append(log, "a", "x", "y")
@@ -136,7 +139,7 @@ async def test_a_cursor_ahead_of_the_broadcast_is_not_given_what_it_has_seen() -
 
 
 async def test_it_ends_with_the_log_and_not_before_all_is_taken() -> None:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         broadcast = Broadcast(log)
         running = asyncio.create_task(broadcast.run())
         listening = asyncio.create_task(_whole(broadcast))

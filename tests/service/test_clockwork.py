@@ -19,7 +19,7 @@ from playhead.core.schedules import MICROS
 from playhead.core.state import RunState
 from playhead.errors import BadSchedule
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend, MemoryRecords
+from playhead.log.memory import MemoryRecords
 from playhead.ports.server import ClaimRequest, RunFilter
 from playhead.ports.store import Append
 from playhead.service import Service, ServiceSettings
@@ -32,6 +32,7 @@ from playhead.service.read_models import ReadModels
 from playhead.service.snapshots import Snapshots
 from playhead.testing.clock import VirtualClock
 from tests.service.world import World, agent, flow, open_world, run_id
+from tests.stores import backend_of, new_backend
 
 ID, OTHER = "5c" * 8, "5d" * 8
 HOUR = 3600
@@ -146,7 +147,7 @@ async def test_a_long_backlog_comes_in_pages_and_keeps_no_other_waiting() -> Non
 
 async def test_two_services_on_one_log_ask_once_for_each_time() -> None:
     clock = VirtualClock()
-    async with Log.open(MemoryBackend()) as log, Service(log, clock=clock) as one, Service(log, clock=clock):
+    async with Log.open(await new_backend()) as log, Service(log, clock=clock) as one, Service(log, clock=clock):
         world = World(one, log, clock)
         await one.register_flow(flow(schedule=every(60)))
         for number in range(1, 11):
@@ -234,7 +235,7 @@ async def test_the_same_schedule_goes_on_through_a_registration_with_the_new_cod
 async def test_a_time_between_two_registrations_of_the_same_schedule_is_not_lost() -> None:
     """The second comes right after a restart, when the time that was missed has no run yet."""
     records, clock = MemoryRecords(), VirtualClock()
-    async with Log.open(MemoryBackend(records)) as log:
+    async with Log.open(await backend_of(records)) as log:
         async with Service(log, clock=clock) as service:
             await service.register_flow(flow(schedule=every(60)))
             await service.register_flow(flow(seal="bb" * 8, schedule=every(60)))
@@ -266,7 +267,7 @@ class CountedCommands(RunCommands):
 async def test_a_round_waits_until_the_one_before_is_seen() -> None:
     """Else it would ask for the same runs again and again while the read models are behind."""
     clock = VirtualClock()
-    async with Log.open(MemoryBackend()) as log, ReadModels(None, log, clock) as models:
+    async with Log.open(await new_backend()) as log, ReadModels(None, log, clock) as models:
         states = Folds[RunState](log, Replay, weight=lambda _: 1, max_weight=10)
         snapshots = Snapshots(log, models)
         projector = Projector(
@@ -276,18 +277,19 @@ async def test_a_round_waits_until_the_one_before_is_seen() -> None:
         clockwork = Clockwork(models, commands, clock)
         await Flows(log, models, clock).register(flow(schedule=every(60)))
         await projector.catch_up()
+        registered = await log.head()
         await clock.advance(60)
         async with anyio.create_task_group() as background:
             background.start_soon(clockwork.run)
             for _ in range(10):
                 clockwork.wake()
                 await models.rows("agents")  # a turn of the read models' thread, in which a round would get further
-            assert (commands.asked, models.position) == (1, 1)
+            assert (commands.asked, models.position) == (1, registered)
             await projector.catch_up()
             for _ in range(10):
                 clockwork.wake()
                 await models.rows("agents")
-            assert (commands.asked, models.position) == (1, 3)
+            assert (commands.asked, models.position) == (1, registered + 2)
             background.cancel_scope.cancel()
 
 

@@ -10,10 +10,10 @@ from playhead.core import events as ev
 from playhead.core.state import RunStatus
 from playhead.errors import AppendMismatch, EpochOver, IllegalEvent, NotFound, Refused, UnknownEvent, UsageError
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend
 from playhead.ports.server import Claimed, ClaimRequest, DiedRequest, ReleaseRequest, RunRequest
 from playhead.service import Service
 from tests.service.world import ADOPTED, SEAL, SUCCEEDED, World, agent, embedded, flow, open_world, run_id, submitted
+from tests.stores import new_backend
 
 
 async def test_a_run_goes_from_asked_for_to_succeeded() -> None:
@@ -49,7 +49,7 @@ async def test_of_many_claims_one_wins() -> None:
 
 
 async def test_of_claims_through_two_servers_on_one_log_one_wins() -> None:
-    async with Log.open(MemoryBackend()) as log, Service(log) as one, Service(log) as other:
+    async with Log.open(await new_backend()) as log, Service(log) as one, Service(log) as other:
         await one.register_flow(flow())
         await one.join(agent())
         for number in range(20):
@@ -68,7 +68,7 @@ async def test_of_claims_through_two_servers_on_one_log_one_wins() -> None:
 
 async def test_another_servers_write_is_seen_before_a_refusal_is_final() -> None:
     """The second server has kept a state that is behind: neither a no nor an answer may come from it."""
-    async with Log.open(MemoryBackend()) as log, Service(log) as one, Service(log) as other:
+    async with Log.open(await new_backend()) as log, Service(log) as one, Service(log) as other:
         await one.register_flow(flow())
         await one.join(agent())
         await one.ask_run(RunRequest(run=run_id(1), flow="census", seal=SEAL, at=10**17))

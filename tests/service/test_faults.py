@@ -11,7 +11,6 @@ import pytest
 
 from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend
 from playhead.ports.server import ClaimRequest, DiedRequest
 from playhead.service import Service
 from playhead.service.service import RETRY_SECONDS
@@ -19,6 +18,7 @@ from playhead.service.settings import ServiceSettings
 from playhead.testing.clock import VirtualClock
 from tests.service.faulty import FaultyStore
 from tests.service.world import ADOPTED, SUCCEEDED, World, agent, flow, open_world, run_id, submitted
+from tests.stores import new_backend
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 @asynccontextmanager
 async def faulty_world() -> AsyncGenerator[tuple[World, FaultyStore]]:
     clock = VirtualClock()
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         store = FaultyStore(log)
         async with Service(store, clock=clock) as service:
             yield World(service, log, clock), store
@@ -135,6 +135,7 @@ async def test_a_report_reads_nothing_of_a_run_that_is_kept() -> None:
         assert store.stream_reads == []
 
 
+@pytest.mark.own_store("it is about SQLite")
 async def test_on_sqlite_it_is_the_same_story(tmp_path: Path) -> None:
     async with open_world() as world:
         expected = await whole_story(world, plainly)

@@ -10,13 +10,13 @@ import pytest
 from playhead.core.names import StreamName, Version
 from playhead.core.replay import Replay
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend
 from playhead.ports.store import Append, Expect, NewEvent, Recorded
 from playhead.service import service as service_module
 from playhead.service.folds import Folds, one_by_one
 from playhead.testing.clock import START
 from tests.service.faulty import FaultyStore
 from tests.service.world import ADOPTED, open_world, submitted
+from tests.stores import new_backend
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ A = StreamName("a")
 
 
 async def test_a_state_is_read_on_from_where_it_is_kept() -> None:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         store = FaultyStore(log)
         states = folds(store)
         assert await states.fresh(A) is None
@@ -67,7 +67,7 @@ async def test_a_state_is_read_on_from_where_it_is_kept() -> None:
 
 
 async def test_events_that_were_read_already_are_not_read_again() -> None:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         store = FaultyStore(log)
         states = folds(store)
         await say(store, "a", *"abcdef")
@@ -81,7 +81,7 @@ async def test_events_that_were_read_already_are_not_read_again() -> None:
 
 
 async def test_the_heaviest_load_keeps_within_the_limit_and_forgets_the_oldest() -> None:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         store = FaultyStore(log)
         states = folds(store, max_weight=5)
         for stream in "abcdefgh":
@@ -98,7 +98,7 @@ async def test_the_heaviest_load_keeps_within_the_limit_and_forgets_the_oldest()
 
 
 async def test_an_older_state_does_not_replace_a_newer_one() -> None:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         states = folds(FaultyStore(log))
         newer, older = Seen(Version(5), ("x",)), Seen(Version(4), ("y",))
         states.keep(A, newer)

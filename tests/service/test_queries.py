@@ -180,7 +180,7 @@ async def test_info_tells_where_the_log_stands() -> None:
     async with open_world() as world:
         await world.service.register_flow(flow())
         info = await world.service.info()
-        assert (info.log_id, info.position, info.now) == (world.log.log_id, 1, world.clock.now())
+        assert (info.log_id, info.position, info.now) == (world.log.log_id, await world.log.head(), world.clock.now())
         async with world.service.events(cursor=info.cursor) as pages:
             await world.ask()
             page = await anext(pages)

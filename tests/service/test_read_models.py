@@ -19,6 +19,7 @@ from playhead.ports.store import Append, NewEvent, Page
 from playhead.service import Service
 from playhead.testing.clock import VirtualClock
 from tests.service.world import ADOPTED, SUCCEEDED, World, agent, embedded, flow, open_world, run_id, submitted
+from tests.stores import new_backend
 
 TABLES = ("flows", "agents", "runs")
 
@@ -69,6 +70,7 @@ async def test_made_again_from_the_log_they_are_the_same_bytes(tmp_path: Path) -
     assert {table: len(rows) for table, rows in live.items()} == {"flows": 2, "agents": 2, "runs": 6, "seen": 1}
 
 
+@pytest.mark.own_store("it cuts the records into pieces")
 async def test_followed_in_pieces_they_are_the_same_bytes(tmp_path: Path) -> None:
     """A service that is stopped after each event goes on from its position, whatever state it had kept."""
     records, clock = MemoryRecords(), VirtualClock()
@@ -84,6 +86,7 @@ async def test_followed_in_pieces_they_are_the_same_bytes(tmp_path: Path) -> Non
     assert live == parts
 
 
+@pytest.mark.own_store("it counts the reads of a backend in memory")
 async def test_what_was_kept_is_not_read_again(tmp_path: Path) -> None:
     records, clock = MemoryRecords(), VirtualClock()
     async with open_world(records, clock=clock, views=tmp_path / "views.db") as world:
@@ -185,6 +188,7 @@ async def test_what_cannot_be_trusted_is_made_again(tmp_path: Path, harm: Callab
     assert dump(views) == before
 
 
+@pytest.mark.own_store("it makes two logs with one id")
 async def test_a_restored_log_with_the_same_id_is_noticed(tmp_path: Path) -> None:
     records, views = MemoryRecords(), tmp_path / "views.db"
     async with open_world(records, views=views) as world:
@@ -200,7 +204,7 @@ async def test_a_restored_log_with_the_same_id_is_noticed(tmp_path: Path) -> Non
 
 
 async def test_an_event_of_a_newer_version_stops_the_service_on_entering() -> None:
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         await append_unknown(log)
         with pytest.raises(UnknownEvent, match="upgrade"):
             async with Service(log):

@@ -11,7 +11,6 @@ from playhead.core.names import AgentId, Epoch, Micros, Position, run_stream
 from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend
 from playhead.ports.store import EventStore, Recorded
 from playhead.service import ServiceSettings
 from playhead.service.commands import RunCommands
@@ -22,6 +21,7 @@ from playhead.service.read_models import ReadModels
 from playhead.service.snapshots import Snapshots
 from playhead.testing.clock import VirtualClock
 from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id
+from tests.stores import new_backend
 
 RUN = run_id(1)
 NOW = Micros(1_000)
@@ -40,7 +40,7 @@ class Replica:
 @asynccontextmanager
 async def two_replicas() -> AsyncGenerator[tuple[RunCommands, RunCommands]]:
     """The second has kept the run as it was when it was ready."""
-    async with Log.open(MemoryBackend()) as log:
+    async with Log.open(await new_backend()) as log:
         one, other = Replica(log), Replica(log)
         scheduled = embedded().scheduled.model_copy(update={"origin": ev.Origin.ASKED})
         schedule = ScheduleRun(scheduled=scheduled, now=NOW)

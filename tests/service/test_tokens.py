@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from playhead.core.tokens import SECRET_BYTES, Scope, Token
 from playhead.errors import EpochOver, NotFound, Refused, Unauthenticated
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend, MemoryRecords
+from playhead.log.memory import MemoryRecords
 from playhead.ports.server import MAX_TOKEN_SECONDS, ClaimRequest, DiedRequest, TokenRequest
 from playhead.service import Service
 from playhead.service import tokens as service_tokens
 from playhead.testing.clock import VirtualClock
 from tests.service.world import ADOPTED, SUCCEEDED, World, agent, flow, open_world, run_id
+from tests.stores import new_backend
 
 DAY = 86_400
 
@@ -148,7 +149,7 @@ async def test_a_restart_forgets_no_token_and_no_revocation(tmp_path: Path, kept
 async def test_another_replica_learns_of_it_from_the_log() -> None:
     clock = VirtualClock()
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(Log.open(MemoryBackend()))
+        log = await stack.enter_async_context(Log.open(await new_backend()))
         here, there = [await stack.enter_async_context(Service(log, clock=clock)) for _ in range(2)]
         world = World(there, log, clock)
         await here.create_token(request(token()))

@@ -12,7 +12,7 @@ from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
 from playhead.core.names import Position
 from playhead.log import Log
-from playhead.log.memory import MemoryBackend, MemoryRecords
+from playhead.log.memory import MemoryRecords
 from playhead.ports.server import (
     Accepted,
     AgentHello,
@@ -29,6 +29,7 @@ from playhead.ports.server import (
 from playhead.ports.store import EventStore, Recorded
 from playhead.service import Service, ServiceSettings
 from playhead.testing.clock import VirtualClock
+from tests.stores import backend_of
 
 SEAL, STORAGE, KEY_ID = "5e" * 8, "57" * 8, "6b" * 8
 MAC = "m" * 22
@@ -169,7 +170,7 @@ async def open_world(
     """A service over these records. Opened again on the same records and clock, it is the service after a restart."""
     clock = clock or VirtualClock()
     async with (
-        Log.open(MemoryBackend(records)) as log,
+        Log.open(await backend_of(records if records is not None else MemoryRecords())) as log,
         Service(log, read_models=views, settings=settings, clock=clock) as service,
     ):
         yield World(service, log, clock)

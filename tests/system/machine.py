@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from tests.stores import chosen_url
+
 T = TypeVar("T")
 
 PLAYHEAD: Final = (sys.executable, "-m", "playhead.cli")
@@ -29,6 +31,8 @@ class Machine:
         self.env = {**os.environ, "PLAYHEAD_HOME": str(home), "PYTHONPATH": str(FLOWS.parent), "NO_COLOR": "1"}
         for name in ("PLAYHEAD_SERVER", "PLAYHEAD_TOKEN", "PLAYHEAD_TOKEN_FILE"):
             self.env.pop(name, None)
+        if store := chosen_url():
+            self.env["PLAYHEAD_STORE"] = store
         self.started: list[subprocess.Popen[bytes]] = []
 
     @property
