@@ -92,21 +92,22 @@ async def test_those_with_one_filter_are_given_the_same_page() -> None:
 
 
 async def test_one_who_takes_slowly_reads_the_log_and_loses_nothing() -> None:
-    async with on_air() as (log, broadcast), broadcast.open(None, EventFilter()) as slow:
+    async with on_air() as (log, broadcast):
         empty = await log.head()
-        first = asyncio.ensure_future(anext(slow))
-        await asyncio.sleep(0)
-        last = await append(log, "a", "x")
-        pages: list[EventPage] = [await first]
-        for _ in range(5):
-            last = await append(log, "a", *["x"] * (QUEUED_EVENTS // 2))
-        quick = await follow(broadcast, last)
-        while pages[-1].events[-1].position < last:
-            pages.append(await anext(slow))
-        assert [event for page in pages for event in page.events] == quick
-        assert [event.position for event in quick] == list(range(empty + 1, last + 1))
-        last = await append(log, "a", "y")
-        assert [event.position for event in (await anext(slow)).events] == [last], "level again"
+        async with broadcast.open(await broadcast.cursor_at(empty), EventFilter()) as slow:
+            first = asyncio.ensure_future(anext(slow))
+            await asyncio.sleep(0)
+            last = await append(log, "a", "x")
+            pages: list[EventPage] = [await first]
+            for _ in range(5):
+                last = await append(log, "a", *["x"] * (QUEUED_EVENTS // 2))
+            quick = await follow(broadcast, last)
+            while pages[-1].events[-1].position < last:
+                pages.append(await anext(slow))
+            assert [event for page in pages for event in page.events] == quick
+            assert [event.position for event in quick] == list(range(empty + 1, last + 1))
+            last = await append(log, "a", "y")
+            assert [event.position for event in (await anext(slow)).events] == [last], "level again"
 
 
 async def test_what_is_kept_for_one_who_takes_nothing_is_bounded() -> None:
