@@ -14,17 +14,28 @@ from playhead.log.chain import FIRST, digest, link
 from playhead.log.memory import MemoryBackend
 from playhead.log.sqlite import SqliteBackend
 from playhead.ports.store import Appended, Capability, Conflict, Kept
+from playhead_adapters.stores.postgres import PostgresBackend
+from playhead_adapters.stores.postgres import open_url as open_postgres
 from tests.log.samples import new
+from tests.postgres.cluster import Cluster
 
 A, B = StreamName("default/run/a"), StreamName("default/run/b")
 ALL = 1000
 
-Backend = MemoryBackend | SqliteBackend
+Backend = MemoryBackend | SqliteBackend | PostgresBackend
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.real)])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Backend]:
-    opened = MemoryBackend() if request.param == "memory" else await SqliteBackend.open(tmp_path / "log.db")
+    opened: Backend
+    match request.param:
+        case "memory":
+            opened = MemoryBackend()
+        case "sqlite":
+            opened = await SqliteBackend.open(tmp_path / "log.db")
+        case _:
+            cluster: Cluster = request.getfixturevalue("postgres")
+            opened = await open_postgres(cluster.new_log())
     yield opened
     await opened.close()
 

@@ -14,11 +14,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import quote
 
 import psycopg
@@ -48,6 +49,8 @@ class Cluster:
         self._folder = folder
         self._names = count(1)
         self._postmaster: subprocess.Popen[bytes] | None = None
+        # The postmaster dies with the thread that made it: that one must live as long as this, whichever thread of a test asks.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cluster")
         self.port = 0
         self._initialise()
         self.start()
@@ -82,20 +85,7 @@ class Cluster:
         for _ in range(STARTS):
             self.port = self.port or _spare_port()
             with (self._folder / "log").open("ab") as log:
-                self._postmaster = subprocess.Popen(
-                    [
-                        *_as_nobody(dies_with_us=True),
-                        self._programs / "postgres",
-                        "-D",
-                        self._data,
-                        "-p",
-                        str(self.port),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self._folder,
-                )
+                self._postmaster = self._thread.submit(self._postgres, log).result()
             if self._answers(self._postmaster):
                 return
             self._postmaster = None
@@ -120,6 +110,21 @@ class Cluster:
         """What `pg_ctl restart -m immediate` does: end it without a checkpoint, and start it again, which recovers."""
         self.stop(signal.SIGQUIT)
         self.start()
+
+    def close(self) -> None:
+        self.stop()
+        self._thread.shutdown()
+
+    def _postgres(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        command: list[str | Path] = [
+            *_as_nobody(dies_with_us=True),
+            self._programs / "postgres",
+            "-D",
+            self._data,
+            "-p",
+            str(self.port),
+        ]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder)
 
     @property
     def _data(self) -> Path:
@@ -171,7 +176,7 @@ def running_cluster() -> Generator[Cluster]:
         yield cluster
     finally:
         if cluster is not None:
-            cluster.stop()
+            cluster.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 

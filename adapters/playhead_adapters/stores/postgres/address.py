@@ -67,7 +67,7 @@ def parse(url: str) -> Address:
     except (ProgrammingError, UnicodeError):
         # Neither chained nor repeated: libpq's message would show a part of the URL, which may be the password.
         raise UsageError("this is not the URL of a PostgreSQL log", hint=_HINT) from None
-    return Address(make_conninfo(**{**DEFAULTS, **given}), schema)  # type: ignore[arg-type]  # words of libpq
+    return Address(make_conninfo(**{**DEFAULTS, **given, "client_encoding": "UTF8"}), schema)  # type: ignore[arg-type]  # words of libpq
 
 
 def without_secrets(url: str) -> str:

@@ -8,37 +8,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Final
 
 from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.log import News
-from playhead.ports.store import Append, Capability, Leading, Outcome, Page, Recorded, SharedBackend
+from playhead.log.ranges import Range
+from playhead.ports.store import (
+    Append,
+    Capability,
+    ForgettingBackend,
+    Kept,
+    Leading,
+    Outcome,
+    Page,
+    Recorded,
+    RestoringBackend,
+    SharedBackend,
+)
+from playhead_adapters.stores.postgres import keeping
 from playhead_adapters.stores.postgres.address import Address, parse
-from playhead_adapters.stores.postgres.connections import Connection, connect, run
+from playhead_adapters.stores.postgres.connections import PREPARE_AT_ONCE, Connection, check_sessions, connect, run
 from playhead_adapters.stores.postgres.listening import listen
 from playhead_adapters.stores.postgres.migrations import open_log
 from playhead_adapters.stores.postgres.readers import Readers
 from playhead_adapters.stores.postgres.rows import events_of
+from playhead_adapters.stores.postgres.witness import Witness
 from playhead_adapters.stores.postgres.writer import Writer
 
-CAPABILITIES: Final = frozenset({Capability.SHARED, Capability.WAKES, Capability.DENSE, Capability.CHAINED})
+CAPABILITIES: Final = frozenset(Capability)  # all there are
 
 _BY_POSITION, _BY_VERSION = 0, 2  # columns of a row that was read
 
 
-class PostgresBackend(SharedBackend):
+class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
     """Opened by `PostgresBackend.open`. Lives on the event loop that opened it."""
 
-    def __init__(self, address: Address, log_id: LogId, head: Position) -> None:
+    def __init__(self, address: Address, log_id: LogId, writing: Connection, reading: Connection) -> None:
         self._address = address
-        self._log_id = log_id
-        self._news = News(head)
-        connected = partial(connect, address)
-        self._writer = Writer(address, connected)
-        self._readers = Readers(address, connected)
-        self._listening = asyncio.create_task(listen(connected, address.channel, self._news))
+        self._news = News(Position(0))
+        self._witness = Witness(address, log_id)
+        self._writer = Writer(address, self._witness, writing)
+        self._readers = Readers(address, self._witness, reading)
+        self._listening = asyncio.create_task(listen(self._witness.connect, address.channel, self._news))
         self._commits: set[asyncio.Task[list[Outcome]]] = set()
 
     @classmethod
@@ -47,16 +60,20 @@ class PostgresBackend(SharedBackend):
 
         LogUnusable: it cannot be reached, is of a newer format, or its server must not be trusted with a log.
         """
-        connection = await connect(address)
-        try:
-            log_id = await open_log(connection, address)
-        finally:
-            await connection.close()
-        return cls(address, log_id, Position(0))
+        async with AsyncExitStack() as opened:
+            writing = await connect(address)
+            opened.push_async_callback(writing.close)
+            log_id = await open_log(writing, address)
+            reading = await connect(address)
+            opened.push_async_callback(reading.close)
+            await check_sessions(address, writing, reading)
+            writing.prepare_threshold = reading.prepare_threshold = PREPARE_AT_ONCE
+            opened.pop_all()
+        return cls(address, log_id, writing, reading)
 
     @property
     def log_id(self) -> LogId:
-        return self._log_id
+        return self._witness.log_id
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -98,6 +115,24 @@ class PostgresBackend(SharedBackend):
 
     async def heard(self) -> Mapping[str, int]:
         return dict(await self._readers.rows("heard"))
+
+    async def forget(self, stream: StreamName, *, upto: Version) -> int:
+        return await self._readers.use(partial(keeping.forget, stream=stream, upto=upto))
+
+    async def is_forgotten(self, position: Position) -> bool:
+        ((forgotten,),) = await self._readers.rows("is_forgotten", {"position": position})
+        return bool(forgotten)
+
+    async def read_kept(self, *, after: Position, limit: int) -> Sequence[Kept]:
+        return await self._readers.use(partial(keeping.read_kept, address=self._address, after=after, limit=limit))
+
+    async def forgotten(self) -> Sequence[Range]:
+        return await self._readers.use(keeping.forgotten)
+
+    async def restore(self, log_id: LogId, kept: Sequence[Kept], forgotten: Sequence[Range] = ()) -> None:
+        call = partial(keeping.restore, address=self._address, log_id=log_id, kept=kept, ranges=forgotten)
+        self._news.tell(await self._readers.use(call))
+        self._witness.log_id = log_id
 
     async def close(self) -> None:
         """Let what is under way end, then close every connection."""

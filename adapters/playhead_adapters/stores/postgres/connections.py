@@ -5,6 +5,8 @@ A connection is in autocommit: each statement is a transaction of its own, and n
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +26,8 @@ LOCK_SECONDS: Final = 10.0  # for the log's head, which other servers hold for m
 CLIENT_SECONDS: Final = (
     30.0  # for an answer; beyond the server's own limits, so that only what is lost or hangs meets it
 )
+PREPARE_AT_ONCE: Final = 0  # uses of a statement before it is prepared: ours are few, and all are used again
+SESSION_SECONDS: Final = 10.0  # for three looks at sessions that are open
 OLDEST_SERVER: Final = 130000  # the oldest that is still kept, and that has what the SQL uses
 
 
@@ -41,9 +45,12 @@ class Look(NamedTuple):
 
 
 async def connect(address: Address) -> Connection:
-    """An open connection that may be used for this log. LogUnusable: it cannot be reached, or must not be used."""
+    """An open connection that may be used for this log. LogUnusable: it cannot be reached, or must not be used.
+
+    It prepares no statement until it is told to, by its `prepare_threshold`: a proxy's sessions are found out before.
+    """
     try:
-        connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, prepare_threshold=0)
+        connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise faults.unusable(address, error) from error
     try:
@@ -58,6 +65,20 @@ async def connect(address: Address) -> Connection:
         await connection.close()
         raise
     return connection
+
+
+async def check_sessions(address: Address, one: Connection, other: Connection) -> None:
+    """LogUnusable: behind a proxy these two share sessions of the server, or change them from one transaction to the next. What is pinned
+    in a session would then not hold, and nobody would hear a notification."""
+    ((first, token),) = await rows(one, "session")
+    try:
+        async with asyncio.timeout(SESSION_SECONDS), other.transaction():
+            ((second, _),) = await rows(other, "session")  # holds its session, and so the other's may be exchanged
+            again = await rows(one, "session")
+    except TimeoutError:  # there is one session for both
+        raise faults.pooled(address) from None
+    if second == first or again != [(first, token)]:
+        raise faults.pooled(address)
 
 
 async def rows(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> list[TupleRow]:
@@ -83,6 +104,7 @@ async def _pin(connection: Connection, address: Address, look: Look) -> None:
         "pin",
         {
             "schema": address.schema,
+            "session": secrets.token_hex(8),
             "synchronous_commit": look.synchronous_commit,
             "statement_ms": str(int(STATEMENT_SECONDS * 1000)),
             "lock_ms": str(int(LOCK_SECONDS * 1000)),

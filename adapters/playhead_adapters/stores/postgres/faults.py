@@ -10,9 +10,6 @@ from psycopg import errors
 from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead_adapters.stores.postgres.address import Address
 
-INCOMPATIBLE: Final = "PH001"  # what our own functions raise: the log is of a newer format
-NOT_DURABLE: Final = "PH002"
-
 TRY_AGAIN: Final = (errors.SerializationFailure, errors.DeadlockDetected)  # nothing was written, and another try may
 
 
@@ -20,8 +17,10 @@ def unusable(address: Address, error: psycopg.Error) -> LogUnusable:
     """For an error after which it is known that nothing was written."""
     log = f"the log at {address}"
     match error.sqlstate:
-        case "PH001":
+        case "PH001":  # the PH are raised by our own functions
             return newer_format(address)
+        case "PH003":
+            return pooled(address)
         case "PH002":
             return not_durable(address, "fsync, full_page_writes or synchronous_commit")
         case "53100":
@@ -87,7 +86,13 @@ def unknown(address: Address) -> OutcomeUnknown:
 
 def lost(connection: psycopg.AsyncConnection[tuple[object, ...]], error: psycopg.Error) -> bool:
     """Whether this error ended the connection, so that the fate of what was under way is not known."""
-    return connection.closed or connection.broken or error.sqlstate is None or error.sqlstate[:2] == "08"
+    return (
+        connection.closed
+        or connection.broken
+        or error.sqlstate is None
+        or error.sqlstate[:2] == "08"
+        or error.diag.severity_nonlocalized in {"FATAL", "PANIC"}
+    )
 
 
 def newer_format(address: Address) -> LogUnusable:

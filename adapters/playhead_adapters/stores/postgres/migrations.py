@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,12 +28,13 @@ from playhead_adapters.stores.postgres.sql import script
 class Step:
     """What makes a format from the one before it. `compatible`: the oldest format whose servers may go on beside it."""
 
-    script: str
+    script: bytes
     compatible: int
 
 
-STEPS: Final = (Step("format_1.sql", compatible=1),)
+STEPS: Final = (Step(script("format_1.sql"), compatible=1),)
 FORMAT: Final = len(STEPS)
+TRIES: Final = 10  # to change a log that is at work
 
 
 async def open_log(connection: Connection, address: Address, steps: tuple[Step, ...] = STEPS) -> LogId:
@@ -43,7 +45,7 @@ async def open_log(connection: Connection, address: Address, steps: tuple[Step, 
     try:
         meta = await _meta(connection, address)
         if int(meta.get("format", 0)) < len(steps):
-            await _migrate(connection, address, steps)
+            await _migrate_until_done(connection, address, steps)
             meta = await _meta(connection, address)
         ((compatible,),) = await rows(connection, "read_compatible")
     except psycopg.Error as error:
@@ -58,15 +60,27 @@ async def _meta(connection: Connection, address: Address) -> Mapping[str, str]:
     return dict(await rows(connection, "read_meta")) if there else {}
 
 
+async def _migrate_until_done(connection: Connection, address: Address, steps: tuple[Step, ...]) -> None:
+    """Readers take the tables in another order than a change does: where they meet, one of them gives way, and tries again."""
+    for _ in range(TRIES - 1):
+        with suppress(*faults.TRY_AGAIN):
+            await _migrate(connection, address, steps)
+            return
+    await _migrate(connection, address, steps)
+
+
 async def _migrate(connection: Connection, address: Address, steps: tuple[Step, ...]) -> None:
     async with connection.transaction():
         await rows(connection, "lock_migrations", {"schema": address.schema})
         meta = await _meta(connection, address)
         done = int(meta.get("format", 0))
-        if done == 0:
-            await connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(address.schema)))
+        ((there,),) = await rows(connection, "find_schema", {"schema": address.schema})
+        if not there:
+            await connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(address.schema)))
+        if done:
+            await run(connection, "lock_log")
         for step in steps[done:]:
-            await connection.execute(script(step.script), prepare=False)  # several statements in one
+            await connection.execute(step.script)  # several statements in one
         if done == 0:
             await _begin(connection)
         if done < len(steps):

@@ -14,6 +14,7 @@ from playhead.errors import LogUnusable
 from playhead_adapters.stores.postgres import faults
 from playhead_adapters.stores.postgres.address import Address
 from playhead_adapters.stores.postgres.connections import CLIENT_SECONDS, Connection, rows
+from playhead_adapters.stores.postgres.witness import Witness
 
 READERS: Final = 4  # reads side by side; each is a process of the server's
 
@@ -23,10 +24,10 @@ T = TypeVar("T")
 class Readers:
     """Connections that lie idle, and the right to use them. What is asked of them may be asked twice: a lost connection is no error."""
 
-    def __init__(self, address: Address, connect: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, address: Address, witness: Witness, connection: Connection) -> None:
         self._address = address
-        self._connect = connect
-        self._idle: deque[Connection] = deque()
+        self._witness = witness
+        self._idle: deque[Connection] = deque([connection])
         self._room = asyncio.Semaphore(READERS)
         self._work: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -55,10 +56,13 @@ class Readers:
             if self._closed:
                 raise LogUnusable(f"the log at {self._address} is closed", hint="read it while it is open")
             while True:
-                connection, used = (self._idle.pop(), True) if self._idle else (await self._connect(), False)
+                connection, used = (self._idle.pop(), True) if self._idle else (await self._witness.connect(), False)
                 try:
                     async with asyncio.timeout(CLIENT_SECONDS):
                         answer = await call(connection)
+                except faults.TRY_AGAIN:  # a change of the log's format went by
+                    self._idle.append(connection)
+                    continue
                 except psycopg.Error as error:
                     if connection.closed or faults.lost(connection, error):
                         await connection.close()

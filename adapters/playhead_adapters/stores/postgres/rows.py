@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from playhead.core.names import StreamName
 from playhead.errors import LogUnusable
 from playhead.log import decode
-from playhead.log.appends import unfold
+from playhead.log.appends import Bodies, unfold
 from playhead.ports.store import Recorded
 from playhead_adapters.stores.postgres.address import Address
 
@@ -40,12 +40,7 @@ def events_of(address: Address, rows: Iterable[TupleRow], *, by: int, after: int
 
 def _unfolded(address: Address, row: Any, skip: int, end: int) -> list[Recorded]:
     position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
-    try:
-        bodies = decode(body)
-    except ValueError as error:
-        raise damaged(address, f"the append at position {position} cannot be read: {error}") from error
-    if len(bodies) != count:
-        raise damaged(address, f"the append at position {position} holds {len(bodies)} events and not {count}")
+    bodies = decoded(address, position, count, body)
     first = skip - count + 1  # what to add to the number of the row's last event
     return unfold(
         bodies[skip:end] if skip or end < count else bodies,
@@ -61,7 +56,18 @@ def _unfolded(address: Address, row: Any, skip: int, end: int) -> list[Recorded]
     )
 
 
-def damaged(address: Address, what: str) -> LogUnusable:
+def decoded(address: Address, position: int, count: int, body: bytes) -> Bodies:
+    """The bodies of a row's events. LogUnusable: it does not hold what it says."""
+    try:
+        bodies = decode(body)
+    except ValueError as error:
+        raise _damaged(address, f"the append at position {position} cannot be read: {error}") from error
+    if len(bodies) != count:
+        raise _damaged(address, f"the append at position {position} holds {len(bodies)} events and not {count}")
+    return bodies
+
+
+def _damaged(address: Address, what: str) -> LogUnusable:
     return LogUnusable(
         f"the log at {address} is damaged: {what}", hint="stop every server of it, and restore it from a backup"
     )

@@ -17,8 +17,9 @@ CREATE TABLE head (
 
 -- Streams and actors by number, so that no row of `appends` repeats a name.
 CREATE TABLE names (
-    id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name text COLLATE "C" NOT NULL UNIQUE
+    id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name  text COLLATE "C" NOT NULL UNIQUE,
+    floor bigint NOT NULL DEFAULT 0  -- of a stream: the version up to which it was forgotten
 );
 
 -- One row for each append, whose events are a batch of records in `body`. Event i of n has position `position - n + 1 + i`
@@ -33,7 +34,7 @@ CREATE TABLE appends (
     first_seq   bigint,              -- the first event's record in that journal
     count       integer NOT NULL,    -- of its events
     append_id   bytea NOT NULL,      -- 'h' and 16 bytes for 32 hexadecimal digits, 't' and the text for any other
-    link        bytea NOT NULL,      -- sha256(link before || digest || int8send(position) || int8send(version))
+    link        bytea,               -- sha256(link before || digest || int8send(position) || int8send(version)); NULL in a copy without
     body        bytea NOT NULL       -- JSON: [[type, schema, data], ...]
 );
 
@@ -42,6 +43,13 @@ CREATE UNIQUE INDEX appends_by_version ON appends (stream, version);
 
 -- An append that comes again is found by this one.
 CREATE UNIQUE INDEX appends_by_id ON appends (stream, append_id);
+
+-- Positions that were given and whose events were removed, in as few ranges as there can be.
+CREATE TABLE forgotten (
+    first bigint PRIMARY KEY,
+    last  bigint NOT NULL UNIQUE,  -- included
+    link  bytea                    -- of the append that ended there
+);
 
 -- Who leads the servers on this log. Lost in a crash of the database, like `signs`, which costs a lease and nothing else.
 CREATE UNLOGGED TABLE leader (
@@ -83,12 +91,11 @@ CREATE FUNCTION append_1(
     stream_of bigint[], actor_of bigint[], first_like bigint[],
     expected bigint[], counts bigint[], recorded_ats bigint[], epochs bigint[], first_seqs bigint[],
     append_ids bytea[], digests bytea[], bodies bytea[],
-    OUT kinds bigint[], OUT lasts bigint[], OUT versions bigint[], OUT head_position bigint
+    OUT kinds bigint[], OUT lasts bigint[], OUT versions bigint[], OUT head_position bigint, OUT chained bytea  -- the newest link
 ) LANGUAGE plpgsql AS $$
 DECLARE
     size     integer := cardinality(counts);
     before   bigint;      -- the head before this batch
-    chained  bytea;       -- the newest link
     needed   integer;
     stream_numbers bigint[];
     actor_numbers  bigint[];
@@ -101,6 +108,9 @@ DECLARE
     twin     integer;
     repeated boolean := false;
 BEGIN
+    IF current_setting('playhead.schema', true) IS DISTINCT FROM current_schema() THEN
+        RAISE EXCEPTION USING ERRCODE = 'PH003', MESSAGE = 'this session was not prepared by Playhead';
+    END IF;
     IF current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off' THEN
         RAISE EXCEPTION USING ERRCODE = 'PH002', MESSAGE = 'commits of this server are not durable';
     END IF;
@@ -110,9 +120,10 @@ BEGIN
     END IF;
     stream_numbers := numbers_1(streams);
     actor_numbers := numbers_1(actors);
-    SELECT array_agg(
-        coalesce((SELECT a.version FROM appends a WHERE a.stream = s.number ORDER BY a.version DESC LIMIT 1), 0) ORDER BY s.place
-    ) INTO heads FROM unnest(stream_numbers) WITH ORDINALITY AS s (number, place);
+    SELECT array_agg(coalesce(
+        (SELECT a.version FROM appends a WHERE a.stream = s.number ORDER BY a.version DESC LIMIT 1),
+        (SELECT n.floor FROM names n WHERE n.id = s.number)
+    ) ORDER BY s.place) INTO heads FROM unnest(stream_numbers) WITH ORDINALITY AS s (number, place);
     SELECT array_agg(a.position ORDER BY b.place), array_agg(a.version ORDER BY b.place) INTO known_at, known_version
     FROM unnest(stream_of, append_ids) WITH ORDINALITY AS b (stream, append_id, place)
     LEFT JOIN appends a ON a.stream = stream_numbers[b.stream] AND a.append_id = b.append_id;
@@ -164,4 +175,60 @@ BEGIN
     IF head_position > before OR repeated THEN
         UPDATE head SET position = head_position, link = chained;
     END IF;
+END $$;
+
+-- Remove a stream's events up to a version, which an append ends with; how many there were, 0 if that was done before, and NULL where no
+-- append ends there.
+CREATE FUNCTION forget_1(wanted text, upto bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    number  bigint;
+    done    bigint;
+    removed bigint;
+BEGIN
+    PERFORM FROM head FOR UPDATE;
+    SELECT n.id, n.floor INTO number, done FROM names n WHERE n.name = wanted;
+    IF upto <= done THEN
+        RETURN 0;
+    END IF;
+    PERFORM FROM appends a WHERE a.stream = number AND a.version = upto;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    WITH gone AS (
+        DELETE FROM appends a WHERE a.stream = number AND a.version <= upto
+        RETURNING a.position - a.count + 1 AS first, a.position AS last, a.link
+    ), kept AS (
+        SELECT keep_forgotten_1(array_agg(g.first), array_agg(g.last), array_agg(g.link)), sum(g.last - g.first + 1) AS events FROM gone g
+    )
+    SELECT kept.events INTO removed FROM kept;
+    UPDATE names n SET floor = upto WHERE n.id = number;
+    RETURN removed;
+END $$;
+
+-- Add ranges to `forgotten`, merged with each other and with those beside them.
+CREATE FUNCTION keep_forgotten_1(firsts bigint[], lasts bigint[], links bytea[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    all_firsts bigint[];
+    all_lasts  bigint[];
+    all_links  bytea[];
+BEGIN
+    WITH beside AS (
+        DELETE FROM forgotten f
+        WHERE f.first IN (SELECT l.last + 1 FROM unnest(lasts) AS l (last))
+           OR f.last IN (SELECT b.first - 1 FROM unnest(firsts) AS b (first))
+        RETURNING f.first, f.last, f.link
+    )
+    SELECT array_agg(r.first), array_agg(r.last), array_agg(r.link) INTO all_firsts, all_lasts, all_links
+    FROM (SELECT * FROM unnest(firsts, lasts, links) AS u (first, last, link) UNION ALL SELECT * FROM beside) r;
+
+    INSERT INTO forgotten (first, last, link)
+    SELECT min(i.first), max(i.last), (array_agg(i.link ORDER BY i.first DESC))[1]
+    FROM (
+        SELECT s.*, sum(s.begins) OVER (ORDER BY s.first) AS island
+        FROM (
+            SELECT r.*, CASE WHEN lag(r.last) OVER (ORDER BY r.first) + 1 = r.first THEN 0 ELSE 1 END AS begins
+            FROM unnest(all_firsts, all_lasts, all_links) AS r (first, last, link)
+        ) s
+    ) i
+    GROUP BY i.island;
 END $$;

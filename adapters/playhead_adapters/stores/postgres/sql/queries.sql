@@ -38,6 +38,40 @@ WHERE a.stream = (SELECT id FROM s) AND a.version > %(after)s AND a.version <= c
 ), 9223372036854775807)
 ORDER BY a.version
 
+-- name: read_kept
+SELECT a.position, s.name, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body, a.link
+FROM appends a JOIN names s ON s.id = a.stream JOIN names w ON w.id = a.actor
+WHERE a.position > %(after)s ORDER BY a.position LIMIT %(limit)s
+
+-- name: forget
+SELECT forget_1(%(stream)s, %(upto)s)
+
+-- name: is_forgotten
+SELECT EXISTS (SELECT FROM forgotten WHERE first <= %(position)s AND last >= %(position)s)
+
+-- name: forgotten
+SELECT first, last, link FROM forgotten ORDER BY first
+
+-- What a copy is to be put behind. Held until the copy is in.
+-- name: lock_head
+SELECT (SELECT value FROM meta WHERE key = 'log_id'), position FROM head FOR UPDATE
+
+-- name: restore_appends
+WITH s AS MATERIALIZED (SELECT numbers_1(%(streams)s) AS numbers), w AS MATERIALIZED (SELECT numbers_1(%(actors)s) AS numbers)
+INSERT INTO appends (position, stream, version, recorded_at, actor, epoch, first_seq, count, append_id, link, body)
+SELECT n.last, s.numbers[n.stream], n.version, n.recorded_at, w.numbers[n.actor], nullif(n.epoch, -1), nullif(n.first_seq, -1), n.count,
+       n.append_id, nullif(n.link, ''), n.body
+FROM s, w, unnest(
+    %(lasts)s, %(stream_of)s, %(versions)s, %(recorded_ats)s, %(actor_of)s, %(epochs)s, %(first_seqs)s, %(counts)s, %(append_ids)s,
+    %(links)s, %(bodies)s
+) AS n (last, stream, version, recorded_at, actor, epoch, first_seq, count, append_id, link, body)
+
+-- name: restore_forgotten
+SELECT keep_forgotten_1(%(firsts)s, %(lasts)s, ARRAY(SELECT nullif(l, '') FROM unnest(%(links)s) WITH ORDINALITY AS u (l, i) ORDER BY i))
+
+-- name: restore_head
+UPDATE head SET position = %(position)s, link = %(link)s
+
 -- name: head
 SELECT position FROM head
 
@@ -57,6 +91,8 @@ SELECT
 -- name: pin
 SELECT
     set_config('search_path', quote_ident(%(schema)s) || ', pg_temp', false),
+    set_config('playhead.schema', %(schema)s, false),
+    set_config('playhead.session', %(session)s, false),
     set_config('synchronous_commit', %(synchronous_commit)s, false),
     set_config('statement_timeout', %(statement_ms)s, false),
     set_config('lock_timeout', %(lock_ms)s, false),
@@ -67,6 +103,21 @@ SELECT
     set_config('enable_hashjoin', 'off', false),
     set_config('enable_mergejoin', 'off', false),
     set_config('jit', 'off', false)
+
+-- Which session of the server this is, and whether what was set in it is still set.
+-- name: session
+SELECT pg_backend_pid(), current_setting('playhead.session', true)
+
+-- What a new connection must find again: this log, and in it the append that we know to be there.
+-- name: witness
+SELECT
+    (SELECT value FROM meta WHERE key = 'log_id'),
+    (SELECT position FROM head),
+    (SELECT a.link FROM appends a WHERE a.position = %(position)s),
+    EXISTS (SELECT FROM forgotten f WHERE f.first <= %(position)s AND f.last >= %(position)s)
+
+-- name: find_schema
+SELECT to_regnamespace(quote_ident(%(schema)s)) IS NOT NULL AS there
 
 -- name: find_table
 SELECT to_regclass(quote_ident(%(schema)s) || '.meta') IS NOT NULL AS there
@@ -86,9 +137,13 @@ INSERT INTO head (position, link, compatible) VALUES (0, %(link)s, %(compatible)
 -- name: set_compatible
 UPDATE head SET compatible = %(compatible)s
 
--- One migration at a time; whoever waited finds it done.
+-- One migration at a time; whoever waited finds it done. A change of a large log may take its time.
 -- name: lock_migrations
-SELECT pg_advisory_xact_lock(hashtextextended('playhead/' || %(schema)s, 0))
+SELECT pg_advisory_xact_lock(hashtextextended('playhead/' || %(schema)s, 0)), set_config('statement_timeout', '0', true)
+
+-- Nobody appends while the log is changed: who does takes this table first as well, and so they never wait for each other.
+-- name: lock_log
+LOCK TABLE head IN ACCESS EXCLUSIVE MODE
 
 -- name: leading
 SELECT server, term FROM leader
