@@ -27,6 +27,7 @@ from playhead.service.clockwork import MAX_FIRED, Clockwork
 from playhead.service.commands import Done, RunCommands
 from playhead.service.flows import Flows
 from playhead.service.folds import Folds
+from playhead.service.leadership import Leadership
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
 from playhead.service.snapshots import Snapshots
@@ -256,6 +257,10 @@ async def test_a_time_between_two_registrations_of_the_same_schedule_is_not_lost
         assert scheduled.data["seal"] == "aa" * 8
 
 
+def alone(clock: VirtualClock) -> Leadership:
+    return Leadership(None, clock, ServiceSettings(), lambda: None)
+
+
 class CountedCommands(RunCommands):
     asked = 0
 
@@ -274,7 +279,7 @@ async def test_a_round_waits_until_the_one_before_is_seen() -> None:
             log, models, states, snapshots, observe=lambda _: None, passed=lambda _: None, wake=lambda: None
         )
         commands = CountedCommands(log, states, lambda _: None)
-        clockwork = Clockwork(models, commands, clock)
+        clockwork = Clockwork(models, commands, clock, alone(clock))
         await Flows(log, models, clock).register(flow(schedule=every(60)))
         await projector.catch_up()
         registered = await log.head()

@@ -13,7 +13,7 @@ from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead.log import Log
 from playhead.ports.server import ClaimRequest, DiedRequest
 from playhead.service import Service
-from playhead.service.service import RETRY_SECONDS
+from playhead.service.background import RETRY_SECONDS
 from playhead.service.settings import ServiceSettings
 from playhead.testing.clock import VirtualClock
 from tests.service.faulty import FaultyStore

@@ -139,7 +139,7 @@ async def swept(clock: VirtualClock, leases: Leases, seconds: int) -> list[Ended
     found: list[Ended] = []
     for _ in range(seconds):
         await clock.advance(1)
-        found += leases.ended()
+        found += leases.ended(clock.monotonic())
     return found
 
 

@@ -33,7 +33,7 @@ from playhead.service.agents import Agents
 from playhead.service.broadcast import Broadcast, Listener
 from playhead.service.clockwork import Clockwork, ScheduledFlow
 from playhead.service.leases import Leases
-from playhead.service.service import Service
+from playhead.service.sweep import Sweep
 from tests.simulation.backend import LogDisk
 from tests.simulation.machine import MachineRunner
 from tests.simulation.planted import nothing, put_in_place
@@ -120,10 +120,10 @@ def folds_by_the_clock(patch: pytest.MonkeyPatch) -> None:
 def sweeps_only_at_start(patch: pytest.MonkeyPatch) -> None:
     """A server looks for ended leases once, when it begins."""
 
-    async def once(_service: Service) -> None:
+    async def once(_sweep: Sweep) -> None:
         await asyncio.Event().wait()
 
-    put_in_place(patch, Service, "_sweep", once)
+    put_in_place(patch, Sweep, "run", once)
 
 
 def waits_for_claims_for_ever(patch: pytest.MonkeyPatch) -> None:

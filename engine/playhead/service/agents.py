@@ -66,6 +66,10 @@ class Agents:
         """The agent was heard of. NotFound."""
         if agent not in self._heard:
             await self._existing(agent)
+        self.heard_of(agent)
+
+    def heard_of(self, agent: str) -> None:
+        """The agent, which exists, was heard of here or by another server."""
         self._heard[agent] = self._clock.monotonic()
 
     def heard(self, agent: str) -> float | None:

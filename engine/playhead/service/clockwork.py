@@ -1,7 +1,8 @@
 """The clockwork: makes due runs ready and asks for the runs of schedules. Owns the waiting; keeps nothing in memory.
 
 What is due next is read from the read models in every round, so that a restart goes on where the log ends: times that were
-missed are asked for, and none twice, because a scheduled run's id is made from its due time.
+missed are asked for, and none twice, because a scheduled run's id is made from its due time. Where several servers are on one log
+the one that leads does all this, for thrift.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from playhead.errors import BadSchedule
 from playhead.ports.clock import Clock
 from playhead.service.clock import within
 from playhead.service.commands import Done, RunCommands
+from playhead.service.leadership import Leadership
 from playhead.service.read_models import ReadModels, Row
 
 MAX_FIRED: Final = (
@@ -49,10 +51,11 @@ class ScheduledFlow:
 
 
 class Clockwork:
-    def __init__(self, models: ReadModels, commands: RunCommands, clock: Clock) -> None:
+    def __init__(self, models: ReadModels, commands: RunCommands, clock: Clock, leadership: Leadership) -> None:
         self._models = models
         self._commands = commands
         self._clock = clock
+        self._leadership = leadership
         self._woken = asyncio.Event()
         self._wrote = Position(0)
 
@@ -63,6 +66,7 @@ class Clockwork:
     async def run(self) -> None:
         """Rounds, each when the next thing is due. Ends never; raises the log's errors."""
         while True:
+            await self._leadership.begins()
             self._woken.clear()
             next_due = await self._round()
             if next_due is None:
@@ -83,7 +87,7 @@ class Clockwork:
         rows = await self._models.rows("waiting", limit=MAX_READY)
         for row in rows:
             due, now = Micros(row["scheduled_for"]), self._clock.now()
-            if due > now:
+            if due > now or not self._leadership.leads:
                 return due
             self._note(
                 await self._commands.carry_out(row["run"], MakeReady(now=now), append_id=f"ready.{due}", actor="server")
@@ -98,7 +102,7 @@ class Clockwork:
             due = flow.next_due
             for _ in range(MAX_FIRED):
                 now = self._clock.now()
-                if due > now:
+                if due > now or not self._leadership.leads:
                     break
                 scheduled = scheduled_run(flow.registered, flow.schedule, due)
                 self._note(

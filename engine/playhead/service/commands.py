@@ -81,10 +81,13 @@ class RunCommands:
                 return await self._repeat(request, stream, command.events)
             return await self._settle(request, stream, state, lambda state: decide(state, command))
 
-    async def leased(self, run: str, epoch: Epoch, grant: str) -> RunState:
-        """The state of a run whose lease is held under this epoch and grant. EpochOver if it is not; NotFound."""
+    async def leased(self, run: str, epoch: Epoch, grant: str, *, newest: bool = False) -> RunState:
+        """The state of a run whose lease is held under this epoch and grant. EpochOver if it is not; NotFound.
+
+        `newest`: by the log as it is now, and not by what is kept, which says that it is held until the news comes that it is not.
+        """
         stream = run_stream(run)
-        state = await self._states.known(stream)
+        state = None if newest else await self._states.known(stream)
         if state is None or (state.head.epoch, state.head.grant) != (epoch, grant) or not state.status.leased:
             state = await self._states.fresh(stream)
         if state is None:

@@ -1,8 +1,9 @@
 """Leases and claims: who holds a run, and since when it was not heard of. In memory, on the service's own monotonic clock.
 
 Heartbeats change this table and nothing in the log. What a sweep finds ended becomes a command; that it is found twice, or
-by two servers, does no harm, because the epoch is checked where it is decided. After a restart everybody gets a full term, and
-time in which this process itself stood still counts against nobody: whatever was sent meanwhile lies unread.
+by two servers, does no harm, because the epoch is checked where it is decided. After a restart, and when another server begins to
+lead, everybody gets a full term; and time in which this process itself stood still counts against nobody: whatever was sent
+meanwhile lies unread.
 """
 
 from __future__ import annotations
@@ -73,9 +74,33 @@ class Leases:
             lease.heard = now
         return max(0.0, lease.heard + self._settings.lease_seconds - now)
 
-    def ended(self) -> list[Ended]:
-        """The leases and claims that are over now. To be asked once in each sweep: a longer silence of the asker is its own."""
-        now = self._clock.monotonic()
+    def renews(self, state: RunState) -> bool:
+        """Whether a sign of the runner renews its term."""
+        lease = self._leases.get(state.head.run)
+        return lease is None or not self._grace_is_over(lease, self._clock.monotonic())
+
+    def spoke(self, state: RunState) -> None:
+        """The log holds news that the runner of this epoch told to any server."""
+        lease = self._leases.get(state.head.run)
+        if lease is not None and lease.epoch == state.head.epoch:
+            now = self._clock.monotonic()
+            lease.heard = lease.heard if self._grace_is_over(lease, now) else now
+
+    def heard(self, run: RunId, epoch: Epoch) -> None:
+        """Another server heard of the runner of this epoch. Whether that renews its term was decided there: the runner was told so."""
+        lease = self._leases.get(run)
+        if lease is not None and lease.epoch == epoch:
+            lease.heard = self._clock.monotonic()
+
+    def renew(self) -> None:
+        """From now on this server judges, who was told of nothing that the one before it heard: everyone has a full term."""
+        now = self._looked = self._clock.monotonic()
+        for lease in self._leases.values():
+            lease.heard = now
+
+    def ended(self, now: float) -> list[Ended]:
+        """The leases and claims that were over at that moment of the monotonic clock. To be asked once in each sweep: a longer silence of
+        the asker is its own."""
         self._forgive(now)
         return [Ended(run, lease.epoch) for run, lease in self._leases.items() if self._is_over(lease, now)]
 
@@ -91,7 +116,7 @@ class Leases:
     def _is_over(self, lease: _Lease, now: float) -> bool:
         if lease.status is not RunStatus.CLAIMED:
             return now - lease.heard >= self._settings.lease_seconds
-        heard = max(lease.since, self._agent_heard(lease.agent) or lease.since)
+        heard = max(lease.heard, self._agent_heard(lease.agent) or lease.heard)
         launching = now - lease.since < self._settings.launch_timeout_seconds
         return not launching or now - heard >= self._settings.agent_silence_seconds
 

@@ -32,7 +32,8 @@ RUN_STREAMS: Final = f"{NAMESPACE}/run/"
 
 class Projector:
     """`observe` is told each run's newest state, `passed` every event of another stream; `wake` is called when what is due next
-    may have changed: a flow was registered, or a run waits for its time."""
+    may have changed: a flow was registered, or a run waits for its time. `spoke` is told of each run of which its runner told
+    something, where that matters: where it may have told another server."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Projector:
         observe: Callable[[RunState], None],
         passed: Callable[[Recorded], None],
         wake: Callable[[], None],
+        spoke: Callable[[RunState], None] | None = None,
     ) -> None:
         self._store = store
         self._models = models
@@ -52,6 +54,7 @@ class Projector:
         self._observe = observe
         self._passed = passed
         self._wake = wake
+        self._spoke = spoke
 
     async def catch_up(self) -> None:
         """Bring the read models to the log's present head."""
@@ -85,6 +88,10 @@ class Projector:
         await self._models.apply(changes, page.scanned, await self._mark(page))
         for state in seen:
             self._observe(state)
+        if self._spoke is not None:
+            for state, events in zip(seen, runs.values(), strict=True):
+                if any(recorded.actor == f"runner/{state.head.epoch}" for recorded in events):
+                    self._spoke(state)
         for stream, state in zip(runs, seen, strict=True):
             await self._snapshots.offer(stream, state)
         waits = any(state.status is RunStatus.SCHEDULED for state in seen)

@@ -6,9 +6,8 @@ It puts commands, read models, leases and clockwork together and holds no rules 
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,7 @@ from playhead.core.names import AgentId, Epoch, Position, Seq
 from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
-from playhead.errors import IllegalEvent, LogError, Refused, UnknownEvent, UsageError
+from playhead.errors import UsageError
 from playhead.failpoints import reach
 from playhead.ports.access import Guarded
 from playhead.ports.clock import Clock
@@ -57,22 +56,25 @@ from playhead.ports.server import (
 from playhead.ports.store import EventStore, Recorded
 from playhead.service.agents import Agents
 from playhead.service.asking import ask, ask_preset, begin_embedded
+from playhead.service.background import persist
 from playhead.service.broadcast import Broadcast
 from playhead.service.clock import SystemClock
 from playhead.service.clockwork import Clockwork
 from playhead.service.commands import Done, RunCommands, runner_events
 from playhead.service.flows import Flows
 from playhead.service.folds import Folds
+from playhead.service.leadership import Leadership
 from playhead.service.leases import Leases
 from playhead.service.projector import Projector
 from playhead.service.queries import Queries
 from playhead.service.read_models import ReadModels
 from playhead.service.settings import ServiceSettings
+from playhead.service.signs import Signs
 from playhead.service.snapshots import Snapshots
+from playhead.service.sweep import Sweep
 from playhead.service.tokens import Tokens
 
 MAX_TASK_STATES: Final = 500_000  # task states kept in memory, of all runs together: some hundred megabytes
-RETRY_SECONDS: Final = 1.0  # between tries of background work while the log cannot be used
 
 _log = logging.getLogger(__name__)
 
@@ -103,8 +105,21 @@ class Service(Guarded):
         )
         self._agents = Agents(store, self._models, self._clock)
         self._leases = Leases(self._clock, self._settings, self._agents.heard)
+        self._leadership = Leadership(store.shared, self._clock, self._settings, self._leases.renew)
+        self._signs = Signs(store.shared, self._clock)
         self._commands = RunCommands(store, self._states, self._leases.observe)
-        self._clockwork = Clockwork(self._models, self._commands, self._clock)
+        self._clockwork = Clockwork(self._models, self._commands, self._clock, self._leadership)
+        self._sweep = Sweep(
+            store,
+            self._models,
+            self._commands,
+            self._clock,
+            self._settings,
+            leases=self._leases,
+            agents=self._agents,
+            signs=self._signs,
+            leadership=self._leadership,
+        )
         self._flows = Flows(store, self._models, self._clock)
         self._tokens = Tokens(store, self._models, self._states, self._clock)
         self._queries = Queries(store, self._models, self._states, self._snapshots)
@@ -116,6 +131,7 @@ class Service(Guarded):
             observe=self._leases.observe,
             passed=self._passed,
             wake=self._clockwork.wake,
+            spoke=self._leases.spoke if store.shared is not None else None,
         )
         self._broadcast = Broadcast(store)
         self._stack = AsyncExitStack()
@@ -132,11 +148,14 @@ class Service(Guarded):
             else:
                 for state in active:
                     self._leases.observe(state)
+            stack.push_async_callback(self._leadership.resign)
             background = await stack.enter_async_context(anyio.create_task_group())
             self._broadcast.begin(self._models.position)
             stack.callback(self._broadcast.close)
-            for work in (self._broadcast.run, self._projector.follow, self._clockwork.run, self._sweep):
-                background.start_soon(self._persist, work)
+            alone = (self._broadcast.run, self._projector.follow, self._clockwork.run, self._sweep.run)
+            beside_others = (self._leadership.run, self._signs.run)
+            for work in alone if self._store.shared is None else (*alone, *beside_others):
+                background.start_soon(persist, work, self._clock)
             stack.callback(background.cancel_scope.cancel)
             self._stack = stack.pop_all()
         return self
@@ -167,6 +186,11 @@ class Service(Guarded):
             command = Lose(epoch=epoch, reason=ev.LossReason.DRAINED, now=self._clock.now())
             await self._commands.carry_out(state.head.run, command, append_id=f"lose.{epoch}", actor="server")
         await self._store.accept_restored()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this server does what one of those on its log does for all: takes leases back, follows schedules."""
+        return self._leadership.leads
 
     # --- flows and runs ---------------------------------------------------------------------------------------------
 
@@ -243,6 +267,7 @@ class Service(Guarded):
 
     async def agent_beat(self, agent: str) -> None:
         await self._agents.beat(agent)
+        self._signs.of_agent(agent)
 
     async def drain(self, agent: str) -> None:
         await self._reached(await self._agents.drain(agent))
@@ -313,7 +338,12 @@ class Service(Guarded):
         )
 
     async def heartbeat(self, run: str, request: HeartbeatRequest) -> Beat:
-        state = await self._commands.leased(run, Epoch(request.epoch), request.grant)
+        epoch = Epoch(request.epoch)
+        state = await self._commands.leased(run, epoch, request.grant)
+        if not self._leadership.leads and self._leases.renews(state):
+            # Nobody is told a term of which whoever leads may not know; nor by what this server has not yet heard.
+            await self._signs.of_runner(state.head.run, epoch)
+            state = await self._commands.leased(run, epoch, request.grant, newest=True)
         return Beat(lease_seconds=self._leases.beat(state), cancelling=state.status is RunStatus.CANCELLING)
 
     async def report(self, run: str, request: ReportRequest) -> Reported:
@@ -348,28 +378,6 @@ class Service(Guarded):
 
     # --- in the background ------------------------------------------------------------------------------------------
 
-    async def _sweep(self) -> None:
-        """Take back what was not heard of in time, for ever and not only at the start (L1, L2, L9)."""
-        while True:
-            await self._clock.sleep(self._settings.sweep_seconds)
-            for ended in self._leases.ended():
-                command = Lose(epoch=ended.epoch, reason=ev.LossReason.LEASE_EXPIRED, now=self._clock.now())
-                done = await self._commands.carry_out(
-                    ended.run, command, append_id=f"lose.{ended.epoch}", actor="server"
-                )
-                self._leases.observe(done.state)
-
-    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Begin the work again while the log cannot be used, until it can (L8); it ends when the log is closed."""
-        while True:
-            try:
-                return await work()
-            except (UnknownEvent, IllegalEvent):
-                raise  # time does not help: the log needs another version of Playhead, or mending
-            except (LogError, Refused) as error:
-                _log.warning("%s: %s; trying again in %g s", error.code, _fault(error), RETRY_SECONDS)
-                await self._clock.sleep(RETRY_SECONDS)
-
     def _passed(self, recorded: Recorded) -> None:
         self._agents.passed(recorded)
         self._flows.passed(recorded)
@@ -381,18 +389,6 @@ class Service(Guarded):
     async def _agent_of(self, run: str) -> str:
         """The agent that holds the run, as an actor."""
         return f"agent/{(await self._queries.state(run)).head.agent or 'unknown'}"
-
-
-def _fault(error: BaseException) -> str:
-    """The system's or SQLite's own name of what is behind an error: a server's log holds no error's text."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if name := getattr(cause, "sqlite_errorname", None):
-            return str(name)
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return errno.errorcode.get(cause.errno, str(cause.errno))
-        cause = cause.__cause__
-    return "of no known cause"
 
 
 def _accepted(done: Done) -> Accepted:

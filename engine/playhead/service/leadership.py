@@ -1,0 +1,97 @@
+"""Who leads the servers on one log. Owns the counting of terms, and the watch over another's; does none of a leader's work.
+
+To lead is thrift, not safety: what a leader does may be done twice, and by two at once, without harm. The leader counts its term
+up; who has seen no change for a while on its own clock takes over. A leader that could not count for that long, because it was
+stopped or cut off, knows by its own clock that it leads no more, before anybody else may have taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import anyio
+
+from playhead.errors import LogError
+from playhead.ports.clock import Clock
+from playhead.ports.store import Leading, SharedBackend
+from playhead.service.settings import ServiceSettings
+
+NOBODY: Final = ""  # leads when the leader has ended in good order: the next need not wait
+RESIGN_SECONDS: Final = 1.0  # for saying so: what fails here costs the others their wait, and nothing else
+
+_log = logging.getLogger(__name__)
+
+
+class Leadership:
+    """`shared` is None where this server is alone on its log: then it leads, always. `gained` is called each time when it begins to
+    lead beside others, before it knows of it."""
+
+    def __init__(
+        self, shared: SharedBackend | None, clock: Clock, settings: ServiceSettings, gained: Callable[[], None]
+    ) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._settings = settings
+        self._gained = gained
+        self._server = clock.new_id() if shared is not None else NOBODY
+        self._begins = asyncio.Event()
+        self._term: int | None = None  # while it leads, as far as it knows
+        self._until = 0.0  # on the monotonic clock: it leads until then, unless it counts on
+        self._newest: Leading | None = None  # as it was when it changed last
+        self._changed = 0.0
+
+    @property
+    def leads(self) -> bool:
+        return self._shared is None or (self._term is not None and self._clock.monotonic() < self._until)
+
+    async def begins(self) -> None:
+        """Return when this server leads."""
+        while not self.leads:
+            self._begins.clear()
+            await self._begins.wait()
+
+    async def run(self) -> None:
+        """Count the own term up, or watch another's. Ends never where there may be others; raises the log's errors."""
+        while self._shared is not None:
+            await self._look(self._shared)
+            await self._clock.sleep(self._settings.lead_seconds)
+
+    async def resign(self) -> None:
+        """Another may lead at once."""
+        if self._shared is None or self._term is None:
+            return
+        with suppress(LogError), anyio.move_on_after(RESIGN_SECONDS, shield=True):
+            await self._shared.lead(NOBODY, after=self._term)
+        self._term = None
+
+    async def _look(self, shared: SharedBackend) -> None:
+        if self._term is not None and await self._count_up(shared, self._term):
+            return
+        asked = self._clock.monotonic()
+        newest = await shared.leading()
+        if newest is None or newest.server in (NOBODY, self._server) or self._is_silent(newest, asked):
+            await self._count_up(shared, newest.term if newest is not None else 0)
+
+    async def _count_up(self, shared: SharedBackend, after: int) -> bool:
+        asked = self._clock.monotonic()  # whoever sees this term sees it later, and waits from then on
+        if not await shared.lead(self._server, after=after):
+            if self._term is not None:
+                _log.info("this server no longer leads those on its log")
+            self._term = None
+            return False
+        if not self.leads:
+            _log.info("this server leads those on its log")
+            self._gained()
+        self._term, self._until = after + 1, asked + self._settings.takeover_seconds
+        self._begins.set()
+        return True
+
+    def _is_silent(self, newest: Leading, asked: float) -> bool:
+        """Whether the leader's term was the same for long enough."""
+        if newest != self._newest:
+            self._newest, self._changed = newest, self._clock.monotonic()
+        return asked - self._changed >= self._settings.takeover_seconds

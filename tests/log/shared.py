@@ -1,0 +1,94 @@
+"""A shared log in memory: what several servers on one log ask of a backend, for tests of them in one process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from playhead.core.names import Position, StreamName, Version
+from playhead.errors import LogUnusable, OutcomeUnknown
+from playhead.log.memory import MemoryBackend, MemoryRecords
+from playhead.log.news import News
+from playhead.ports.store import Append, Capability, Leading, Outcome, Page, Recorded, SharedBackend
+
+
+@dataclass
+class SharedRecords(MemoryRecords):
+    """What the servers have in common."""
+
+    leader: Leading | None = None
+    signs: Counter[str] = field(default_factory=Counter[str])
+    news: list[News] = field(default_factory=list[News])
+
+    def forget_what_is_not_in_the_log(self) -> None:
+        self.leader = None
+        self.signs.clear()
+
+
+class SharedMemory(MemoryBackend, SharedBackend):
+    """One server's. While it is `cut_off` every call is an error; `lose_an_answer`: the next `lead` is carried out, and its answer lost."""
+
+    def __init__(self, records: SharedRecords) -> None:
+        super().__init__(records)
+        self._shared = records
+        self._own_news = News(records.events[-1].position if records.events else Position(0))
+        records.news.append(self._own_news)
+        self.cut_off = False
+        self.lose_an_answer = False
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({Capability.SHARED, Capability.WAKES, Capability.DENSE})
+
+    async def leading(self) -> Leading | None:
+        self._check()
+        return self._shared.leader
+
+    async def lead(self, server: str, *, after: int) -> bool:
+        self._check()
+        leader = self._shared.leader
+        if after != (leader.term if leader is not None else 0):
+            return False
+        self._shared.leader = Leading(server, after + 1)
+        if self.lose_an_answer:
+            self.lose_an_answer = False
+            raise OutcomeUnknown("the connection was lost")
+        return True
+
+    async def hear(self, signs: Collection[str]) -> None:
+        self._check()
+        self._shared.signs.update(signs)
+
+    async def heard(self) -> Mapping[str, int]:
+        self._check()
+        return dict(self._shared.signs)
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        self._check()
+        outcomes = await super().commit(batch)
+        for news in self._shared.news:
+            news.tell(await super().head())
+        return outcomes
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        self._check()
+        return await super().read_stream(stream, after=after, limit=limit)
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        self._check()
+        return await super().read_all(after=after, limit=limit)
+
+    async def head(self) -> Position:
+        self._check()
+        return await super().head()
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        await self._own_news.wait(after, timeout_seconds)
+
+    async def close(self) -> None:
+        self._shared.news.remove(self._own_news)
+
+    def _check(self) -> None:
+        if self.cut_off:
+            raise LogUnusable("the connection was lost")

@@ -1,0 +1,121 @@
+"""Who leads the servers on one log: one at a time, another soon after it is gone, and nobody has to be asked where there is but one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from playhead.log import Log
+from playhead.log.memory import MemoryBackend
+from playhead.ports.store import Leading
+from playhead.service import Service, ServiceSettings
+from playhead.service.leadership import NOBODY
+from playhead.testing.clock import VirtualClock
+from tests.log.shared import SharedRecords
+from tests.service.replicas import open_replicas
+
+TERMS: Final = ServiceSettings()
+TAKEN_OVER: Final = TERMS.takeover_seconds + 2 * TERMS.lead_seconds
+
+
+async def test_a_server_that_is_alone_leads_from_its_first_moment_on() -> None:
+    clock = VirtualClock()
+    async with Log.open(MemoryBackend()) as log, Service(log, clock=clock) as service:
+        assert log.shared is None
+        assert service.leads
+        clock.stall(10 * TERMS.lease_seconds)
+        assert service.leads
+
+
+async def test_the_first_of_several_leads_and_goes_on() -> None:
+    async with open_replicas() as replicas:
+        leader = replicas.leader
+        assert leader is replicas.servers[0]
+        for _ in range(10):
+            await replicas.advance(TERMS.takeover_seconds)
+            assert replicas.leader is leader
+
+
+async def test_another_takes_over_from_a_leader_that_died() -> None:
+    async with open_replicas() as replicas:
+        dead = replicas.leader
+        dead.die()
+        await replicas.advance(TERMS.takeover_seconds - 2 * TERMS.lead_seconds)
+        assert [server.leads for server in replicas.others] == [False, False], "it may yet be alive"
+        await replicas.advance(4 * TERMS.lead_seconds)
+        assert replicas.leader is not dead
+        second = replicas.leader
+        second.die()
+        await replicas.advance(TAKEN_OVER)
+        assert replicas.leader not in (dead, second)
+
+
+async def test_from_a_leader_that_ended_in_good_order_another_takes_over_at_once() -> None:
+    async with open_replicas() as replicas:
+        await replicas.leader.end()
+        assert replicas.records.leader is not None
+        assert replicas.records.leader.server == NOBODY
+        await replicas.advance(2 * TERMS.lead_seconds)
+        assert replicas.leader is not replicas.servers[0]
+
+
+async def test_a_leader_that_stood_still_knows_when_it_comes_back_that_it_leads_no_more() -> None:
+    """By its own clock, before it has asked anybody; and so it does when it could have counted on as the first."""
+    async with open_replicas() as replicas:
+        stopped = replicas.leader
+        stopped.stopped = True
+        await replicas.advance(3 * TERMS.lease_seconds)
+        other = replicas.leader
+        stopped.go_on()
+        assert not stopped.leads
+        await replicas.advance(TAKEN_OVER)
+        assert replicas.leader is other
+
+
+async def test_a_leader_that_is_cut_off_leads_no_more_when_another_may() -> None:
+    """`advance` looks at each step that never two lead at once."""
+    async with open_replicas() as replicas:
+        cut_off = replicas.leader
+        cut_off.backend.cut_off = True
+        await replicas.advance(TAKEN_OVER)
+        other = replicas.leader
+        assert other is not cut_off
+        cut_off.backend.cut_off = False
+        await replicas.advance(TAKEN_OVER)
+        assert replicas.leader is other
+
+
+async def test_a_leader_whose_count_was_taken_and_not_answered_goes_on() -> None:
+    async with open_replicas() as replicas:
+        leader = replicas.leader
+        leader.backend.lose_an_answer = True
+        await replicas.advance(TERMS.takeover_seconds)
+        assert not leader.backend.lose_an_answer, "it was asked"
+        assert replicas.leader is leader
+
+
+async def test_somebody_leads_again_when_it_is_forgotten_who_did() -> None:
+    async with open_replicas() as replicas:
+        for _ in range(3):
+            replicas.records.forget_what_is_not_in_the_log()
+            await replicas.advance(TAKEN_OVER)
+            assert replicas.leader.leads
+
+
+async def test_of_those_who_take_over_at_the_same_moment_one_does() -> None:
+    async with open_replicas(5) as replicas:
+        replicas.leader.die()
+        await replicas.advance(TAKEN_OVER)
+        assert sum(server.leads for server in replicas.servers if not server.stopped) == 1
+
+
+async def test_a_term_is_counted_up_by_whoever_saw_it_last_and_by_nobody_else() -> None:
+    """What the shared log is asked, as its contract has it."""
+    async with open_replicas(1) as replicas:
+        records: SharedRecords = replicas.records
+        before = records.leader
+        assert before is not None
+        assert not await replicas.servers[0].backend.lead("stranger", after=before.term - 1)
+        assert await replicas.servers[0].backend.lead("stranger", after=before.term)
+        assert records.leader == Leading("stranger", before.term + 1)
+        await replicas.advance(2 * TERMS.lead_seconds)
+        assert not replicas.servers[0].leads
