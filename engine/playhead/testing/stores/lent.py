@@ -1,13 +1,17 @@
-"""A store lent to a log: what the log does goes to the store, but for closing it."""
+"""A store lent to a log: what the log does goes to the store, but for closing it. What the log has no part in is not lent."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.log import Log
 from playhead.ports.store import Append, Capability, Outcome, Page, Recorded, StoreBackend
+
+# The others come with methods of their own, which are not lent: what declares them and has them not is refused.
+LENT: Final = frozenset({Capability.WAKES, Capability.DENSE, Capability.CHAINED})
 
 
 @asynccontextmanager
@@ -27,7 +31,7 @@ class _Lent(StoreBackend):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return self._store.capabilities
+        return self._store.capabilities & LENT
 
     @property
     def restored(self) -> Position | None:
