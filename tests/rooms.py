@@ -30,6 +30,8 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "log": ("errors", "failpoints", "core", "ports"),
     "service": ("errors", "failpoints", "core", "core.replay", "ports", "log"),
     "server": ("errors", "core", "ports", "wire"),
+    # neither: what is done to a log as a whole
+    "upkeep": ("errors", "core", "core.replay", "ports", "log"),
     # the user's side: code, data, keys
     "settings": ("errors",),
     "credentials": ("errors", "core", "settings"),
@@ -51,7 +53,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "testing": ("errors", "core", "ports", "log", "agent", "engine"),
     "cli": (
         "errors", "core", "core.replay", "ports", "server", "settings", "credentials", "trust", "home", "flows", "client", "agent",
-        "hosting", "embedded", "testing",
+        "hosting", "embedded", "testing", "log", "upkeep",
     ),
     # nothing of it imports these
     "adapters": ("errors", "core", "ports", "log"),

@@ -48,6 +48,9 @@ class FaultyStore(EventStore):
     async def first_bytes(self, position: Position) -> str:
         return await self._store.first_bytes(position)
 
+    async def is_forgotten(self, position: Position) -> bool:
+        return await self._store.is_forgotten(position)
+
     def subscribe(self, *, after: Position) -> AbstractAsyncContextManager[Subscription]:
         return self._store.subscribe(after=after)
 

@@ -22,6 +22,7 @@ from playhead.core.kinds import FailureCategory as FailureCategory
 from playhead.core.kinds import LossReason as LossReason
 from playhead.core.kinds import Origin as Origin
 from playhead.core.kinds import ReleaseReason as ReleaseReason
+from playhead.core.kinds import RunEnd as RunEnd
 from playhead.core.kinds import SealedBy as SealedBy
 from playhead.core.names import FLOW_KEY, Key, Name, RunIdField
 from playhead.core.names import MAX_LABELS as MAX_LABELS
@@ -242,6 +243,38 @@ class RunLate(RunEvent):
     outcome: Name
 
 
+class RunForgotten(RunEvent):
+    """The run's events before this one were removed from the log, or are about to be: `events` of them. What is said here is what is
+    left of the run, and enough to refuse whoever still asks for it. Storage keeps what it keeps."""
+
+    TYPE = "run.forgotten"
+
+    run: RunIdField
+    flow: Name
+    seal: Hex
+    origin: Origin
+    schedule_id: Hex | None = None
+    scheduled_for: Moment
+    executor: Name
+    run_config: Name
+    labels: Annotated[tuple[Name, ...], Field(max_length=MAX_LABELS)] = ()
+    storage: Hex
+    key_id: Hex
+    python: PythonMinor | None = None
+    preset_id: Hex | None = None
+    nonce: Hex | None = None
+    state: RunEnd
+    category: FailureCategory | None = None
+    task: Key | None = None  # the task whose failure ended the flow, if one did
+    crash: CrashReason | None = None
+    epoch: Count
+    losses: Count = 0
+    created_at: Moment
+    started_at: Moment | None = None
+    ended_at: Moment
+    events: Ordinal
+
+
 # --- run streams: what a runner reports, each from one journal record ----------------------------------------------
 
 
@@ -394,7 +427,7 @@ class RunCancelled(RunOutcome):
 
 _ALL: tuple[type[Event], ...] = (
     FlowRegistered, AgentJoined, AgentDraining, AgentLeft, TokenCreated, TokenRevoked,
-    RunScheduled, RunReady, RunClaimed, RunReleased, RunStarted, RunLost, RunCancelling, RunCrashed, RunLate,
+    RunScheduled, RunReady, RunClaimed, RunReleased, RunStarted, RunLost, RunCancelling, RunCrashed, RunLate, RunForgotten,
     JournalAdopted, TaskSubmitted, TaskMapped, TaskStarted, TaskSucceeded, TaskRetrying, TaskFailed, TaskCancelled, TaskLost,
     FactRecorded, TimerSet, TimerFired, RunSucceeded, RunFailed, RunCancelled,
 )  # fmt: skip

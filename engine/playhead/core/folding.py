@@ -19,7 +19,7 @@ from playhead.core import heads
 from playhead.core.lean import LeanEvent
 from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS, Stamp
 from playhead.core.names import Epoch, Micros, Seq, TaskKey, Version
-from playhead.core.state import MapState, RunHead, RunState, TaskState, TaskStatus
+from playhead.core.state import MapState, RunHead, RunState, RunStatus, TaskState, TaskStatus
 from playhead.core.table import TaskTable
 from playhead.core.tasks import TASK_CHANGES, TaskChange, element_in
 from playhead.errors import IllegalEvent
@@ -87,6 +87,10 @@ class Folding:
             self._asked,
         )
 
+    def status(self) -> RunStatus | None:
+        """The run's state after what was added so far; cheaper than `state`."""
+        return self._head.status if self._head is not None else None
+
     # --- tasks: where a fold spends its time --------------------------------------------------------------------------
 
     def _add_to_task(self, event: Any, step: _TaskStep, epoch: Epoch | None, seq: Seq | None) -> None:
@@ -147,6 +151,8 @@ class Folding:
                 raise self._illegal(event)
         elif kind is ev.JournalAdopted:
             self._adopted(event, stamp)
+        elif kind is ev.RunForgotten:
+            self._forgotten(event, stamp)
         else:
             self._move(kind, event, stamp)
 
@@ -165,6 +171,17 @@ class Folding:
         if self._head is None or not self._leased or stamp.seq not in (None, 0):
             raise self._illegal(event)
         self._head = heads.told(self._head, event.TYPE)
+
+    def _forgotten(self, event: ev.RunForgotten, stamp: Stamp) -> None:
+        """The same state, whether or not the events before are still there."""
+        head = self._head
+        if head is not None:
+            after = RUN_TRANSITIONS.get((head.status, ev.RunForgotten))
+            if after != event.state or (event.run, event.events) != (head.run, self._version):
+                raise self._illegal(event)
+        self._head, self._leased, self._version = heads.forgotten(event, stamp), False, event.events
+        self._tasks, self._maps, self._changed = TaskTable(), HashTrieMap(), {}
+        self._counts, self._reported, self._asked = dict.fromkeys(TaskStatus, 0), [], 0
 
     # --- shared -------------------------------------------------------------------------------------------------------------
 

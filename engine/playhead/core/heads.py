@@ -36,6 +36,37 @@ def created(event: ev.RunScheduled, stamp: Stamp) -> RunHead:
     )
 
 
+def forgotten(event: ev.RunForgotten, stamp: Stamp) -> RunHead:
+    """What is left of a run, whether or not more of it was known before."""
+    return RunHead(
+        run=RunId(event.run),
+        flow=event.flow,
+        seal=event.seal,
+        origin=event.origin,
+        schedule_id=event.schedule_id,
+        scheduled_for=Micros(event.scheduled_for),
+        executor=event.executor,
+        run_config=event.run_config,
+        labels=event.labels,
+        storage=event.storage,
+        key_id=event.key_id,
+        python=event.python,
+        preset_id=event.preset_id,
+        nonce=event.nonce,
+        status=RunStatus(event.state),
+        created_at=Micros(event.created_at),
+        story=(event.TYPE,),
+        epoch=Epoch(event.epoch),
+        losses=event.losses,
+        started_at=Micros(event.started_at) if event.started_at is not None else None,
+        ended_at=Micros(event.ended_at),
+        forgotten_at=stamp.recorded_at,
+        failed_task=TaskKey(event.task) if event.task is not None else None,
+        category=event.category,
+        crash=event.crash,
+    )
+
+
 def changed(head: RunHead, status: RunStatus, kind: type[ev.Event], event: Any, stamp: Stamp) -> RunHead:
     """The head after the event, of type `kind`, which brings the run into `status`."""
     change = _CHANGES.get(kind)

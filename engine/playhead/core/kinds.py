@@ -56,6 +56,15 @@ class CrashReason(StrEnum):
     EMBEDDING_ENDED = "embedding_ended"  # the program that ran it is gone
 
 
+class RunEnd(StrEnum):
+    """How a run ended: the terminal states, by their names."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"
+
+
 class FactKind(StrEnum):
     """What a flow asked of the world outside itself."""
 

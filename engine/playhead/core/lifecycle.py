@@ -37,6 +37,9 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, type[ev.Event]], RunStatus]]
     (R.CANCELLING, ev.RunCancelled): R.CANCELLED,
     (R.CANCELLING, ev.RunCrashed): R.CRASHED,
     **{(status, ev.RunLate): status for status in R if status.terminal},
+    **{
+        (status, ev.RunForgotten): status for status in R if status.terminal
+    },  # first in its stream it says the state itself
 }
 
 # What may happen to a task run; None is "not seen yet", which for an element of a map means submitted.

@@ -8,7 +8,7 @@ from playhead.core import events as ev
 from playhead.core.folding import Folding
 from playhead.core.lean import lean_event
 from playhead.core.lifecycle import Stamp
-from playhead.core.state import RunState
+from playhead.core.state import RunState, RunStatus
 from playhead.ports.store import NewEvent, Recorded
 
 
@@ -40,6 +40,10 @@ class Replay:
     def state(self) -> RunState | None:
         """The state after what was added so far; None if there was no event."""
         return self._folding.state()
+
+    def status(self) -> RunStatus | None:
+        """The run's state after what was added so far, without a state being made."""
+        return self._folding.status()
 
 
 def replay(recorded: Iterable[Recorded], state: RunState | None = None) -> RunState | None:

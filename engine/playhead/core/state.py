@@ -126,6 +126,7 @@ class RunHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     releases: int = 0
     started_at: Micros | None = None  # of the first epoch that began
     ended_at: Micros | None = None
+    forgotten_at: Micros | None = None  # since then the log holds nothing else of the run
     outcome: Reference | None = None
     failed_task: TaskKey | None = None
     category: FailureCategory | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from playhead.core.events import CrashReason, FailureCategory, Origin
 from playhead.core.state import MapState, Reference, RunState, RunStatus, TaskState, TaskStatus
@@ -62,6 +63,8 @@ class RunView(View):
     scheduled_for: str
     started_at: str | None
     ended_at: str | None
+    # Since then the log holds nothing else of it: no tasks, no history. Absent where that is not so.
+    forgotten_at: Annotated[str | None, Field(exclude_if=lambda at: at is None)] = None
     agent: str | None
     executor: str
     run_config: str
@@ -124,6 +127,7 @@ def run_view(state: RunState, *, tasks: bool = True) -> RunView:
         scheduled_for=iso(head.scheduled_for) or "",
         started_at=iso(head.started_at),
         ended_at=iso(head.ended_at),
+        forgotten_at=iso(head.forgotten_at),
         agent=head.agent,
         executor=head.executor,
         run_config=head.run_config,

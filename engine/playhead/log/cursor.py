@@ -58,11 +58,16 @@ async def check_cursor(store: EventStore, cursor: Cursor) -> Position:
     head = await store.head()
     if cursor.position > head:
         raise CursorRefused(f"the cursor is at position {cursor.position}, the log ends at {head}", hint=_HINT)
-    if cursor.mark != await store.first_bytes(cursor.position):
+    if not await has_seen(store, cursor.position, cursor.mark):
         raise CursorRefused(
             f"at position {cursor.position} this log holds another event than the one the cursor saw", hint=_HINT
         )
     return cursor.position
+
+
+async def has_seen(store: EventStore, position: Position, mark: str) -> bool:
+    """Whether what is noted of that position is what stands there. Of what was forgotten nothing is left that could differ."""
+    return mark == await store.first_bytes(position) or await store.is_forgotten(position)
 
 
 def mark_of(append_id: str) -> str:

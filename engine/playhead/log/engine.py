@@ -30,6 +30,7 @@ from playhead.ports.store import (
     Duplicate,
     EventStore,
     Expect,
+    ForgettingBackend,
     Page,
     Recorded,
     SharedBackend,
@@ -131,6 +132,11 @@ class Log(EventStore):
             return ""
         page = await self._backend.read_all(after=Position(position - 1), limit=1)
         return mark_of(page.events[0].append_id) if page.events and page.events[0].position == position else ""
+
+    async def is_forgotten(self, position: Position) -> bool:
+        if Capability.FORGETS not in self._backend.capabilities:
+            return False
+        return await cast(ForgettingBackend, self._backend).is_forgotten(position)
 
     @asynccontextmanager
     async def subscribe(self, *, after: Position) -> AsyncGenerator[Subscription]:

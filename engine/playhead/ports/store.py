@@ -305,6 +305,10 @@ class EventStore(Protocol):
         """First bytes of the append id at that position, hashed, for cursors; "" for position 0 or no such event."""
         ...
 
+    async def is_forgotten(self, position: Position) -> bool:
+        """Whether an event stood there and was removed: a cursor from there counts, although nothing can be compared with it."""
+        return False
+
     def subscribe(self, *, after: Position) -> AbstractAsyncContextManager[Subscription]: ...
 
     async def close(self) -> None: ...

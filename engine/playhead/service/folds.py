@@ -1,7 +1,8 @@
 """States of streams, folded from the log and kept while there is room. Owns the cache; decides nothing and appends nothing.
 
 A kept state may be behind the log (another replica may have appended), but is never ahead of it and never wrong: what is
-kept was read from the store, or was folded from events that the store has acknowledged.
+kept was read from the store, or was folded from events that the store has acknowledged. A stream whose beginning was forgotten is told
+anew by the first event that is left: where versions do not follow on, what was kept begins again with that one.
 """
 
 from __future__ import annotations
@@ -73,8 +74,10 @@ class Folds(Generic[S]):
         after = state.version if state is not None else Version(0)
         fold = None
         async for events in self._store.read_stream(stream, after=after):
-            fold = fold or self._begin(state)
+            if fold is None or events[0].version != after + 1:
+                fold = self._begin(state if events[0].version == after + 1 else None)
             fold.add(events)
+            after = events[-1].version
         state = fold.state() if fold is not None else state
         if state is not None:
             self.keep(stream, state)
@@ -89,7 +92,7 @@ class Folds(Generic[S]):
             version = state.version if state is not None else 0
         unseen = [recorded for recorded in events if recorded.version > version]
         if unseen:
-            fold = self._begin(state)
+            fold = self._begin(state if unseen[0].version == version + 1 else None)
             fold.add(unseen)
             state = fold.state()
         assert state is not None, "a stream whose event was read has a state"

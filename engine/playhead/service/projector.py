@@ -84,7 +84,8 @@ class Projector:
                 changes.extend(_changes_of(recorded))
                 self._passed(recorded)
         seen = [await self._states.seen(stream, events) for stream, events in runs.items()]
-        changes.extend(_run_change(state, events[0]) for state, events in zip(seen, runs.values(), strict=True))
+        for state, events in zip(seen, runs.values(), strict=True):
+            changes.extend(_run_changes(state, events[0]))
         await self._models.apply(changes, page.scanned, await self._mark(page))
         for state in seen:
             self._observe(state)
@@ -139,8 +140,16 @@ def _changes_of(recorded: Recorded) -> Iterable[Change]:
             pass  # a kind of stream that these tables do not show
 
 
-def _run_change(state: RunState, first: Recorded) -> Change:
+def _run_changes(state: RunState, first: Recorded) -> Iterable[Change]:
     head = state.head
+    if head.forgotten_at is not None:
+        values = {
+            "run": head.run,
+            "flow": head.flow,
+            "schedule_id": head.schedule_id,
+            "scheduled_for": head.scheduled_for,
+        }
+        return Change("drop_run", {"run": head.run}), Change("keep_forgotten", values)
     values = {
         "run": head.run,
         "created": first.position,  # counts only where the row is new, and then the run's first event is on the page
@@ -153,7 +162,7 @@ def _run_change(state: RunState, first: Recorded) -> Change:
         "created_at": head.created_at,
         "summary": run_summary(state).model_dump_json(),
     }
-    return Change("keep_run", values)
+    return (Change("keep_run", values),)
 
 
 def _json(event: ev.Event) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self, TypeVar
 from playhead.core.names import LogId, Position
 from playhead.core.pieces import FORM
 from playhead.errors import LogUnusable, Refused
+from playhead.log.cursor import has_seen
 from playhead.log.onethread import OneThread
 from playhead.ports.clock import Clock
 from playhead.ports.store import EventStore
@@ -122,7 +123,7 @@ class ReadModels:
         seen = await self._thread.run(lambda: self._try_open(self._store.log_id))
         if seen is not None:
             position, mark = seen
-            if position <= await self._store.head() and mark == await self._store.first_bytes(position):
+            if position <= await self._store.head() and await has_seen(self._store, position, mark):
                 return position
         await self._thread.run(lambda: self._make_anew(self._store.log_id))
         return Position(0)

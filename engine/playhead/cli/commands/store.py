@@ -1,7 +1,8 @@
-"""Commands over event stores: check."""
+"""Commands over event stores: check, info, verify, copy, backup."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,11 +12,15 @@ from playhead.cli import options
 Url = Annotated[
     str, typer.Argument(metavar="URL", help="A store: sqlite:///path, postgresql://..., or module:factory of your own.")
 ]
+Log = Annotated[
+    str | None,
+    typer.Argument(metavar="[URL]", help="A log: sqlite:///path, postgresql://... (default: this home's)"),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     store = typer.Typer(help="Event stores: what a log is kept in.", no_args_is_help=True)
-    for command in (check,):
+    for command in (check, info, verify, copy, backup):
         store.command()(command)
     app.add_typer(store, name="store")
 
@@ -53,3 +58,45 @@ def check(
     from playhead.cli.actions.store_check import check_url
 
     return check_url(url, only=only, quick=quick, second=second, seed=seed, anyway=anyway, as_json=json)
+
+
+def info(
+    url: Log = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Count everything, however long that takes.")] = False,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Show what a log holds: its id, head and size, events by type, runs by state. A server may be at work on it."""
+    from playhead.cli.actions.store_upkeep import info, url_of
+
+    return info(url_of(url, home), exact=exact, as_json=json)
+
+
+def verify(url: Log = None, home: options.HomeDir = None, json: options.Json = False) -> int:
+    """Look through a whole log: order, versions, every event, every run's story, the hash chain. Exit 1: something is wrong."""
+    from playhead.cli.actions.store_upkeep import url_of, verify_log
+
+    return verify_log(url_of(url, home), as_json=json)
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The log to copy.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="An empty store, or what an interrupted copy left.")],
+    json: options.Json = False,
+) -> int:
+    """Copy a log into another store, to go on there. Stop its server first: what it writes meanwhile is not copied."""
+    from playhead.cli.actions.store_upkeep import copy_log
+
+    return copy_log(source, target, as_json=json)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make; it must not be there.")],
+    url: Annotated[str | None, typer.Option("--store", metavar="URL", help="The log. (default: this home's)")] = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Copy a log into a SQLite file, while its server is at work."""
+    from playhead.cli.actions.store_upkeep import back_up_log, url_of
+
+    return back_up_log(url_of(url, home), file, as_json=json)

@@ -37,6 +37,12 @@ def run_head(view: RunView, now: datetime) -> Text:
     if view.started_at:
         when += f" · started {ago(view.started_at, now)} · took {took(view.started_at, view.ended_at, now)}"
     lines.append(Text(f"  {when}"))
+    if view.forgotten_at:
+        lines.append(
+            Text(
+                f"  forgotten {ago(view.forgotten_at, now)}: its events were removed; what is in storage is there still"
+            )
+        )
     where = f"agent {view.agent}" if view.agent else "no agent yet"
     lines.append(Text(f"  {where} · attempt {view.attempt} · executor {view.executor} · run config {view.run_config}"))
     if view.labels:

@@ -17,7 +17,7 @@ from playhead.errors import LogUnusable
 from playhead.log.ranges import Range
 from playhead.log.sqlite import statements
 from playhead.log.sqlite.faults import told
-from playhead.log.sqlite.file import check_file, check_readable, open_reader, read_history, read_log
+from playhead.log.sqlite.file import FORMAT, check_file, check_readable, open_reader, read_history, read_log
 from playhead.log.sqlite.mark import log_id
 from playhead.log.sqlite.rows import Row, Rows
 from playhead.ports.store import Kept, Recorded
@@ -30,10 +30,10 @@ T = TypeVar("T")
 class Readers:
     """Opened in a thread (it opens files); its reads are awaited on the loop."""
 
-    def __init__(self, path: Path, *, busy_seconds: float, old: bool = False) -> None:
-        """`old`: the log is of format 1, which knows no links and forgets nothing."""
+    def __init__(self, path: Path, *, busy_seconds: float, format: int = FORMAT) -> None:  # noqa: A002 — that is its name in the file, too
         self._path = path
-        self._old = old
+        self.format = format
+        self._old = format < 2  # format 1 knows no links and forgets nothing
         self._rows = Rows(path)
         self._idle: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()  # None for ever, once closed
         self._limiter = anyio.CapacityLimiter(READERS)
@@ -45,9 +45,9 @@ class Readers:
         """Readers of a log that nobody here writes, and its id. LogUnusable: it cannot be read."""
         check_file(path)
         with closing(open_reader(path, busy_seconds=busy_seconds)) as connection:
-            old = check_readable(path, connection) < 2
+            found = check_readable(path, connection)
             name = log_id(read_log(path, connection), read_history(path, connection))
-        return cls(path, busy_seconds=busy_seconds, old=old), name
+        return cls(path, busy_seconds=busy_seconds, format=found), name
 
     async def stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
         return await self._run(lambda db: self._stream(db, stream, after, limit))
@@ -71,6 +71,9 @@ class Readers:
             else await self._run(lambda db: db.execute(statements.IS_FORGOTTEN, (position,)).fetchone())
         )
         return row is not None and bool(row[0])
+
+    async def sizes(self) -> dict[str, int]:
+        return await self._run(self._sizes)
 
     async def close(self) -> None:
         """Wait for the reads under way, then close every connection."""
@@ -102,6 +105,15 @@ class Readers:
     def _all(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_ALL, (after, limit))) as rows:
             return self._unfolded(rows, lambda row: row[0], after, limit)
+
+    def _sizes(self, db: sqlite3.Connection) -> dict[str, int]:
+        page, free = (int(db.execute(f"PRAGMA {what}").fetchone()[0]) for what in ("page_size", "freelist_count"))
+        wal = self._path.with_name(self._path.name + "-wal")
+        return {
+            "file": self._path.stat().st_size,
+            "free in it": page * free,
+            "write-ahead log": wal.stat().st_size if wal.exists() else 0,
+        }
 
     def _kept(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Kept]:
         with closing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,15 @@ class Reading(StoreBackend):
 
     async def head(self) -> Position:
         return await self._readers.head()
+
+    @property
+    def format(self) -> int:
+        """Of the file: see schema.sql."""
+        return self._readers.format
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Bytes in the file, free ones among them, and in the write-ahead log beside it."""
+        return await self._readers.sizes()
 
     async def is_forgotten(self, position: Position) -> bool:
         return await self._readers.is_forgotten(position)

@@ -60,6 +60,14 @@ CREATE INDEX runs_fired ON runs (flow, schedule_id, scheduled_for) WHERE schedul
 CREATE INDEX runs_waiting ON runs (scheduled_for) WHERE state = 'scheduled';
 CREATE INDEX runs_active ON runs (agent, created) WHERE state IN ('claimed', 'running', 'cancelling');
 
+CREATE TABLE forgotten (
+    run           TEXT PRIMARY KEY,     -- its events were removed from the log; it is in no list, and can be shown by its id
+    flow          TEXT NOT NULL,
+    schedule_id   TEXT,
+    scheduled_for INTEGER NOT NULL      -- so that the clockwork does not ask for it again
+) WITHOUT ROWID;
+CREATE INDEX forgotten_fired ON forgotten (flow, schedule_id, scheduled_for) WHERE schedule_id IS NOT NULL;
+
 -- name: begin
 INSERT INTO seen (only, schema, form, log_id, position, mark, clean) VALUES (1, :schema, :form, :log_id, 0, '', 0);
 
@@ -106,18 +114,32 @@ ON CONFLICT (run) DO UPDATE SET
     version = excluded.version, state = excluded.state, agent = excluded.agent, summary = excluded.summary
 WHERE excluded.version > runs.version;
 
+-- name: drop_run
+DELETE FROM runs WHERE run = :run;
+
+-- name: keep_forgotten
+INSERT OR REPLACE INTO forgotten (run, flow, schedule_id, scheduled_for) VALUES (:run, :flow, :schedule_id, :scheduled_for);
+
 -- name: flows
 SELECT f.flow, f.version, f.registered_at, f.schedule_since, f.registered,
-       (SELECT max(r.scheduled_for) FROM runs AS r
-         WHERE r.flow = f.flow AND r.schedule_id = f.schedule_id AND r.schedule_id IS NOT NULL) AS newest_fired
+       nullif(max(
+           ifnull((SELECT max(r.scheduled_for) FROM runs AS r
+                    WHERE r.flow = f.flow AND r.schedule_id = f.schedule_id AND r.schedule_id IS NOT NULL), -1),
+           ifnull((SELECT max(g.scheduled_for) FROM forgotten AS g
+                    WHERE g.flow = f.flow AND g.schedule_id = f.schedule_id AND g.schedule_id IS NOT NULL), -1)
+       ), -1) AS newest_fired
   FROM flows AS f
  WHERE :flow IS NULL OR f.flow = :flow
  ORDER BY f.flow;
 
 -- name: scheduled_flows
 SELECT f.flow, f.version, f.registered_at, f.schedule_since, f.registered,
-       (SELECT max(r.scheduled_for) FROM runs AS r
-         WHERE r.flow = f.flow AND r.schedule_id = f.schedule_id AND r.schedule_id IS NOT NULL) AS newest_fired
+       nullif(max(
+           ifnull((SELECT max(r.scheduled_for) FROM runs AS r
+                    WHERE r.flow = f.flow AND r.schedule_id = f.schedule_id AND r.schedule_id IS NOT NULL), -1),
+           ifnull((SELECT max(g.scheduled_for) FROM forgotten AS g
+                    WHERE g.flow = f.flow AND g.schedule_id = f.schedule_id AND g.schedule_id IS NOT NULL), -1)
+       ), -1) AS newest_fired
   FROM flows AS f
  WHERE f.schedule_id IS NOT NULL
  ORDER BY f.flow;
@@ -135,7 +157,11 @@ SELECT token, version, created_at, revoked_at, created FROM tokens ORDER BY toke
 SELECT run, agent FROM runs WHERE state IN ('claimed', 'running', 'cancelling') ORDER BY agent, created;
 
 -- name: similar_runs
-SELECT run FROM runs WHERE run >= :low AND run < :high LIMIT :limit;
+SELECT run FROM (
+    SELECT run FROM runs WHERE run >= :low AND run < :high
+    UNION ALL
+    SELECT run FROM forgotten WHERE run >= :low AND run < :high
+) LIMIT :limit;
 
 -- name: page_of_runs
 SELECT created, summary FROM runs

@@ -1,0 +1,55 @@
+"""`playhead store info|verify|copy|backup` as a shell calls them: on a home's log, for people and for programs."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tests.cli.conftest import Call, Runs
+
+
+def test_info_of_a_homes_log(call: Call, runs: Runs) -> None:
+    told = call("store", "info", "--home", str(runs.home), "--json").json
+    assert (told["runs"], told["exact"]) == ({"succeeded": 1, "failed": 1}, True)
+    assert sum(told["events"].values()) == told["head"]
+    page = call("store", "info", "--home", str(runs.home))
+    assert page.code == 0
+    assert told["log_id"] in page.out
+    assert "task.succeeded" in page.out
+
+
+def test_a_sound_log_and_one_that_was_changed(call: Call, runs: Runs, tmp_path: Path) -> None:
+    answer = call("store", "verify", "--home", str(runs.home))
+    assert (answer.code, "nothing is wrong" in answer.out) == (0, True)
+    copy = tmp_path / "copy.db"
+    assert call("store", "copy", f"sqlite://{runs.home}/log.db", f"sqlite://{copy}").code == 0
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute(
+            "UPDATE appends SET recorded_at = recorded_at + 1 WHERE position = (SELECT min(position) FROM appends)"
+        )
+    answer = call("store", "verify", f"sqlite://{copy}")
+    assert (answer.code, "WRONG" in answer.out) == (1, True)
+    told = call("store", "verify", f"sqlite://{copy}", "--json")
+    assert (told.code, told.json["sound"], told.json["found"]) == (1, False, 1)
+    assert {"position", "stream", "version", "what", "hint"} == set(told.json["findings"][0])
+
+
+def test_a_copy_and_a_backup_are_what_the_log_is(call: Call, runs: Runs, tmp_path: Path) -> None:
+    log, copy, file = f"sqlite://{runs.home}/log.db", tmp_path / "copy.db", tmp_path / "backup.db"
+    copied = call("store", "copy", log, f"sqlite://{copy}", "--json").json
+    backed_up = call("store", "backup", str(file), "--home", str(runs.home), "--json").json
+    wanted = call("store", "verify", log, "--json").json
+    for other, told in ((copy, copied), (file, backed_up)):
+        found = call("store", "verify", f"sqlite://{other}", "--json").json
+        assert (told["whole"], told["head"]) == (True, wanted["head"])
+        for same in ("log_id", "head", "events", "link", "sound"):
+            assert found[same] == wanted[same]
+    again = call("store", "backup", str(file), "--home", str(runs.home), "--json")
+    assert (again.code, again.error["code"]) == (2, "usage")
+
+
+def test_a_log_that_is_not_there(call: Call, tmp_path: Path) -> None:
+    for command in ("info", "verify"):
+        answer = call("store", command, f"sqlite://{tmp_path}/none.db", "--json")
+        assert (answer.code, "there is no log" in answer.error["message"]) == (3, True)
