@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from playhead.core import events as ev
-from playhead.core.decide import Cancel, Claim, MakeReady, Report, ScheduleRun, Start, decide
+from playhead.core.decide import KEY_SCHEME, Cancel, Claim, MakeReady, Report, ScheduleRun, Start, decide
 from playhead.core.folding import evolve
 from playhead.core.forgetting import tombstone
 from playhead.core.lifecycle import Stamp
@@ -14,7 +14,7 @@ from playhead.core.state import RunState
 from playhead.core.table import TaskTable
 from playhead.core.views import run_view
 from playhead.errors import EpochOver, IllegalEvent, Refused
-from tests.core.samples import GRANT, KEY_SCHEME, MAC, NOW, RUNNING, STORAGE, after, scheduled, task_events
+from tests.core.samples import GRANT, MAC, NOW, RUNNING, STORAGE, after, scheduled, task_events
 
 LATER = Micros(9_000_000)
 

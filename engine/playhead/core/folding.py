@@ -177,7 +177,7 @@ class Folding:
         head = self._head
         if head is not None:
             after = RUN_TRANSITIONS.get((head.status, ev.RunForgotten))
-            if after != event.state or (event.run, event.events) != (head.run, self._version):
+            if after is not RunStatus(event.state) or (event.run, event.events) != (head.run, self._version):
                 raise self._illegal(event)
         self._head, self._leased, self._version = heads.forgotten(event, stamp), False, event.events
         self._tasks, self._maps, self._changed = TaskTable(), HashTrieMap(), {}

@@ -143,13 +143,9 @@ def _changes_of(recorded: Recorded) -> Iterable[Change]:
 def _run_changes(state: RunState, first: Recorded) -> Iterable[Change]:
     head = state.head
     if head.forgotten_at is not None:
-        values = {
-            "run": head.run,
-            "flow": head.flow,
-            "schedule_id": head.schedule_id,
-            "scheduled_for": head.scheduled_for,
-        }
-        return Change("drop_run", {"run": head.run}), Change("keep_forgotten", values)
+        fired = {"schedule_id": head.schedule_id, "scheduled_for": head.scheduled_for}
+        left = {"run": head.run, "flow": head.flow, **fired}
+        return Change("drop_run", {"run": head.run}), Change("keep_forgotten", left)
     values = {
         "run": head.run,
         "created": first.position,  # counts only where the row is new, and then the run's first event is on the page
