@@ -82,7 +82,7 @@ class Kept:
         for version in filter(where, range(1, len(events) + 1)):
             state = replay(events[:version])
             assert state is not None
-            await self.snapshots.offer(STREAM, state)
+            await self.snapshots.offer(STREAM, state, events[version - 1 : version])
 
     async def versions(self) -> list[int]:
         rows = await self.models.rows("snapshot_upto", stream=STREAM, upto=2**62)
@@ -103,13 +103,20 @@ async def kept(
             yield run
 
 
-def story_of(*events: ev.Event) -> Story:
+def story_of(*events: ev.Event, later: int = 0) -> Story:
     """A runner's events are records of epoch 1."""
     first = len(RUNNING)
+    moments = [Micros(NOW + later + n) for n in range(len(events))]
     return [
-        (event, Stamp(Micros(NOW + n), Epoch(1), Seq(n - first)) if n >= first else Stamp(Micros(NOW + n), None, None))
-        for n, event in enumerate(events)
+        (event, Stamp(moment, Epoch(1), Seq(n - first)) if n >= first else Stamp(moment, None, None))
+        for n, (event, moment) in enumerate(zip(events, moments, strict=True))
     ]
+
+
+def another_history(upto: int) -> Story:
+    """The ten tasks up to there, and then others."""
+    same = [event for event, _ in TEN_TASKS[:upto]]
+    return [*TEN_TASKS[:upto], *story_of(*same, *(task_events(f"other~{n}")[0] for n in range(20)), later=1)[upto:]]
 
 
 TEN_TASKS = story_of(*RUNNING, *(event for n in range(10) for event in task_events(f"parse~{n}")[:3]))
@@ -140,6 +147,9 @@ async def test_a_version_is_folded_from_nearby_and_a_run_that_is_short_has_none(
     async with kept(TEN_TASKS) as run:
         await run.offer_all()
         assert await run.versions() == [4, 8, 12, 16, 20, 24, 28, 32]
+        assert run.store.read == len(TEN_TASKS) + 1, (
+            "what passes is not read again: only the event that the first one is of"
+        )
         for version in range(1, len(TEN_TASKS) + 1):
             run.store.read = 0
             await run.snapshots.at(STREAM, Version(version))
@@ -248,17 +258,32 @@ async def test_a_state_that_goes_on_from_another_history_is_not_kept(tmp_path: P
         assert await run.versions() == [4, 8, 12]
     _execute(path, "UPDATE seen SET position = 0, mark = ''")
     other = MemoryRecords(log_id=records.log_id)
-    moved = [(event, Stamp(Micros(stamp.recorded_at + 1), stamp.epoch, stamp.seq)) for event, stamp in TEN_TASKS]
-    async with kept([*TEN_TASKS[:9], *moved[9:]], other, path=path) as run:
+    async with kept(another_history(9), other, path=path) as run:
         assert await run.snapshots.at(STREAM, Version(8)) == after_all(TEN_TASKS[:8])
         assert await run.versions() == [4, 8, 12], "what both have is still good"
-        newest = replay(await run.events())
-        assert newest is not None
-        await run.snapshots.offer(STREAM, newest)
+        newest = after_all(another_history(9))
+        await run.snapshots.offer(STREAM, newest, ())
         assert await run.versions() == []
-        await run.snapshots.offer(STREAM, newest)
-        assert await run.versions() == [len(TEN_TASKS)]
+        await run.snapshots.offer(STREAM, newest, ())
+        assert await run.versions() == [newest.version]
         assert await run.snapshots.latest(STREAM) == newest
+
+
+async def test_a_snapshot_of_another_history_is_not_believed(tmp_path: Path) -> None:
+    records, path = MemoryRecords(), tmp_path / "views.db"
+    async with kept(TEN_TASKS[:13], records, path=path) as run:
+        await run.offer_all()
+    _execute(path, "UPDATE seen SET position = 0, mark = ''")
+    other = MemoryRecords(log_id=records.log_id)
+    elsewhere = another_history(9)
+    async with kept(elsewhere, other, path=path) as run:
+        for version in range(len(elsewhere), 0, -1):
+            at = await run.snapshots.at(STREAM, Version(version))
+            assert at is not None
+            assert set(at.tasks.items()) == set(after_all(elsewhere[:version]).tasks.items()), (
+                "tasks of its own history"
+            )
+            assert at == after_all(elsewhere[:version])
 
 
 async def test_those_of_a_run_that_is_gone_go_with_it() -> None:
@@ -268,7 +293,7 @@ async def test_those_of_a_run_that_is_gone_go_with_it() -> None:
         newest = await run.snapshots.latest(STREAM)
         assert newest is not None
         records.streams[STREAM].clear()
-        await run.snapshots.offer(STREAM, after_all(TEN_TASKS))
+        await run.snapshots.offer(STREAM, after_all(TEN_TASKS), ())
         assert await run.snapshots.latest(STREAM) is None
         assert await run.versions() == []
         assert await run.snapshots.at(STREAM, Version(8)) is None
@@ -278,9 +303,9 @@ async def test_one_whose_ground_was_forgotten_meanwhile_is_not_kept() -> None:
     async with kept(TEN_TASKS) as run:
         await run.offer_all(lambda version: version <= 8)
         await run.models.change(Change("forget_snapshots", {"stream": STREAM}))
-        await run.snapshots.offer(STREAM, after_all(TEN_TASKS[:12]))
+        await run.snapshots.offer(STREAM, after_all(TEN_TASKS[:12]), ())
         assert await run.versions() == []
-        await run.snapshots.offer(STREAM, after_all(TEN_TASKS[:12]))
+        await run.snapshots.offer(STREAM, after_all(TEN_TASKS[:12]), ())
         assert await run.versions() == [12], "whole"
 
 

@@ -43,7 +43,7 @@ def whole_piece(state: RunState) -> bytes:
 
 def piece_of(state: RunState, changed: Collection[TaskKey]) -> bytes:
     """The state, but of its tasks and maps only those of these keys: all that changed since the piece before, and maybe others."""
-    tasks = (task for key in changed if (task := state.tasks.get(key)) is not None)
+    tasks = state.tasks.those(changed)
     maps = (mapped for key in changed if (mapped := state.maps.get(key)) is not None)
     return _encoded(state, tasks, maps)
 

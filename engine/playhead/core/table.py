@@ -7,7 +7,7 @@ run that is being reported goes into the map and copies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from rpds import HashTrieMap
@@ -33,6 +33,11 @@ class TaskTable:
 
     def get(self, key: TaskKey) -> TaskState | None:
         return self._above.get(key) or self._below.get(key)
+
+    def those(self, keys: Iterable[TaskKey]) -> Iterator[TaskState]:
+        """The tasks of these keys, as many as there are."""
+        above, below = self._above.get, self._below.get
+        return (task for key in keys if (task := above(key) or below(key)) is not None)
 
     def updated(self, changed: dict[TaskKey, TaskState]) -> TaskTable:
         """The table with these tasks in the place of those that they are. Takes the dict over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -108,8 +109,13 @@ def iso(micros: int | None) -> str | None:
     """A moment as ISO 8601 with microseconds and Z, or None."""
     if micros is None:
         return None
-    moment = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{_second(seconds)}.{rest:06}Z"
+
+
+@lru_cache(maxsize=1_000)  # the tasks of a run begin and end in few different seconds, and a moment's words take a microsecond
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def run_view(state: RunState, *, tasks: bool = True) -> RunView:

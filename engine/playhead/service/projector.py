@@ -93,8 +93,8 @@ class Projector:
             for state, events in zip(seen, runs.values(), strict=True):
                 if any(recorded.actor == f"runner/{state.head.epoch}" for recorded in events):
                     self._spoke(state)
-        for stream, state in zip(runs, seen, strict=True):
-            await self._snapshots.offer(stream, state)
+        for (stream, events), state in zip(runs.items(), seen, strict=True):
+            await self._snapshots.offer(stream, state, events)
         waits = any(state.status is RunStatus.SCHEDULED for state in seen)
         if waits or any(recorded.type == ev.FlowRegistered.TYPE for recorded in page.events):
             self._wake()

@@ -22,9 +22,7 @@ from playhead.ports.store import EventStore, Recorded
 from playhead.service.read_models import Change, ReadModels, Row
 
 EVERY: Final = 5_000  # events from one snapshot to the next: folded in some hundredths of a second
-MAX_AGAIN: Final = (
-    1.5  # of the task states that a state has: so many may be read for it; else a snapshot is whole again
-)
+MAX_AGAIN: Final = 2  # times the task states that a state has may be read for it; else a snapshot is whole again
 
 _NEWEST: Final = Version(2**62)  # beyond every version
 
@@ -46,29 +44,29 @@ class Snapshots:
         self._models = models
         self._every = every
         self._newest: dict[StreamName, Snapshot] = {}  # of each run that has one
+        self._trails: dict[StreamName, _Trail] = {}  # of runs that were kept since we are at work, and go on
 
     async def open(self) -> None:
         """Learn which there are."""
         for row in await self._models.rows("newest_snapshots"):
             self._newest[StreamName(row["stream"])] = _of(row)
 
-    async def offer(self, stream: StreamName, state: RunState) -> None:
-        """Keep the state, if the newest snapshot of its run is far behind."""
+    async def offer(self, stream: StreamName, state: RunState, events: Sequence[Recorded]) -> None:
+        """Keep the state, if the newest snapshot of its run is far behind. It has seen these events, which are the stream's next, and
+        maybe later ones."""
         before = self._newest.get(stream, _NONE)
-        if state.version < before.version + self._every:
-            return
-        # From the event on that the newest snapshot is of; of a state that is to be kept whole the last event is enough.
-        after = (before.version or state.version) - 1
-        changed: set[TaskKey] = set()
-        newest: Recorded | None = None
-        async for events in self._store.read_stream(stream, after=Version(after), upto=state.version):
-            if newest is None and before.version and _name(events[0]) != before.event:
-                await self.forget(stream)
-                return
-            changed |= _keys(events)
-            newest = events[-1]
-        if newest is not None and newest.version == state.version:
-            await self._keep(stream, state, before, changed, newest)
+        trail = self._trails.get(stream)
+        if trail is not None and not trail.add(events):
+            trail = None
+        if state.version >= before.version + self._every:
+            trail = trail or await self._trail(stream, before, state)
+            if trail is not None and await self._read_on(stream, trail, state.version):
+                await self._keep(stream, state, before, trail.changed, trail.newest)
+                trail = _Trail(trail.newest)
+        if trail is None or state.status.terminal:
+            self._trails.pop(stream, None)
+        else:
+            self._trails[stream] = trail
 
     async def latest(self, stream: StreamName, upto: Version | None = None) -> RunState | None:
         """The newest state that is kept, up to a version; None if there is none that can be trusted."""
@@ -98,6 +96,24 @@ class Snapshots:
         """Drop the snapshots of a run: it is gone, or they cannot be trusted."""
         if self._newest.pop(stream, None) is not None:
             await self._models.change(Change("forget_snapshots", {"stream": stream}))
+
+    async def _trail(self, stream: StreamName, before: Snapshot, state: RunState) -> _Trail | None:
+        """A new trail, from the event on that the snapshot before is of; where there is none the state is kept whole, and its own event
+        is enough. None: the log has another event there, or none."""
+        first = before.version or state.version
+        async for events in self._store.read_stream(stream, after=Version(first - 1), upto=first):
+            if before.version and _name(events[0]) != before.event:
+                break
+            return _Trail(events[0])
+        await self.forget(stream)
+        return None
+
+    async def _read_on(self, stream: StreamName, trail: _Trail, upto: Version) -> bool:
+        """Take the trail on to that version; whether the log has it."""
+        if trail.newest.version < upto:
+            async for events in self._store.read_stream(stream, after=trail.newest.version, upto=upto):
+                trail.add(events)
+        return trail.newest.version == upto
 
     async def _found(self, stream: StreamName, upto: Version | None) -> tuple[RunState, Snapshot] | None:
         values = {"stream": stream, "upto": upto if upto is not None else _NEWEST}
@@ -140,6 +156,26 @@ class Snapshots:
         elif kept.version > self._newest.get(stream, _NONE).version:
             self._newest[stream] = kept
         return kept
+
+
+class _Trail:
+    """Which tasks and maps may have changed in a run since its newest snapshot, or since an earlier one, up to an event."""
+
+    __slots__ = ("changed", "newest")
+
+    def __init__(self, newest: Recorded) -> None:
+        self.newest = newest
+        self.changed: set[TaskKey] = set()
+
+    def add(self, events: Sequence[Recorded]) -> bool:
+        """Take on what of these events is new. False: some between are missing, and the trail is of no more use."""
+        new = [recorded for recorded in events if recorded.version > self.newest.version]
+        if not new:
+            return True
+        follows = new[0].version == self.newest.version + 1
+        self.changed |= _keys(new)
+        self.newest = new[-1]
+        return follows
 
 
 def _of(row: Row) -> Snapshot:
