@@ -113,7 +113,9 @@ def iso(micros: int | None) -> str | None:
     return f"{_second(seconds)}.{rest:06}Z"
 
 
-@lru_cache(maxsize=1_000)  # the tasks of a run begin and end in few different seconds, and a moment's words take a microsecond
+@lru_cache(
+    maxsize=1_000
+)  # the tasks of a run begin and end in few different seconds, and a moment's words take a microsecond
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
