@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from playhead.log.sqlite.file import WriterLock
 from tests.cli.conftest import Call, Runs
 
 
@@ -53,3 +54,34 @@ def test_a_log_that_is_not_there(call: Call, tmp_path: Path) -> None:
     for command in ("info", "verify"):
         answer = call("store", command, f"sqlite://{tmp_path}/none.db", "--json")
         assert (answer.code, "there is no log" in answer.error["message"]) == (3, True)
+
+
+def test_old_runs_are_told_first_and_removed_when_that_is_said(call: Call, runs: Runs, tmp_path: Path) -> None:
+    log, archive = tmp_path / "log.db", tmp_path / "archive.db"
+    assert call("store", "copy", f"sqlite://{runs.home}/log.db", f"sqlite://{log}").code == 0
+    compact = ("store", "compact", f"sqlite://{log}", "--ended-before")
+    assert "no run ended before that" in call(*compact, "90d").out
+    told = call(*compact, "0s", "--json").json
+    assert (told["done"], {run["run_id"] for run in told["runs"]}) == (False, {runs.squares, runs.breaks})
+    assert "would be removed: give --yes" in call(*compact, "0s").out
+    assert call("store", "info", f"sqlite://{log}", "--json").json["runs"] == {"succeeded": 1, "failed": 1}
+
+    done = call(*compact, "0s", "--yes", "--archive", str(archive), "--shrink", "--json").json
+    assert (done["done"], done["archive"], done["removed"]["runs"]) == (True, str(archive), 2)
+    assert done["removed"]["events"] == sum(run["events"] for run in told["runs"])
+    assert call("store", "info", f"sqlite://{log}", "--json").json["runs"] == {"forgotten": 2}
+    assert call("store", "info", f"sqlite://{archive}", "--json").json["runs"] == {"succeeded": 1, "failed": 1}
+    for each in (log, archive):
+        assert call("store", "verify", f"sqlite://{each}").code == 0
+
+
+def test_a_log_that_is_served_is_not_compacted(call: Call, runs: Runs) -> None:
+    lock = WriterLock(runs.home / "log.db")
+    try:
+        compact = ("store", "compact", "--home", str(runs.home), "--ended-before", "0s", "--json")
+        assert call(*compact).json["done"] is False, "to look does not need it"
+        refused = call(*compact, "--yes")
+        assert (refused.code, "locked by another writer" in refused.error["message"]) == (3, True)
+        assert call("store", "compact", "--ended-before", "soon", "--json").code == 2
+    finally:
+        lock.release()

@@ -21,7 +21,7 @@ from playhead.testing.clock import VirtualClock
 from tests.service.world import ADOPTED, SUCCEEDED, World, agent, embedded, flow, open_world, run_id, submitted
 from tests.stores import new_backend
 
-TABLES = ("flows", "agents", "runs")
+TABLES = ("flows", "agents", "runs", "forgotten")
 
 
 def dump(views: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -67,7 +67,13 @@ async def test_made_again_from_the_log_they_are_the_same_bytes(tmp_path: Path) -
         await world.seen()
     live, again = dump(tmp_path / "live.db"), dump(tmp_path / "again.db")
     assert live == again
-    assert {table: len(rows) for table, rows in live.items()} == {"flows": 2, "agents": 2, "runs": 6, "seen": 1}
+    assert {table: len(rows) for table, rows in live.items()} == {
+        "flows": 2,
+        "agents": 2,
+        "runs": 6,
+        "forgotten": 0,
+        "seen": 1,
+    }
 
 
 @pytest.mark.own_store("it cuts the records into pieces")

@@ -145,7 +145,11 @@ def _run_changes(state: RunState, first: Recorded) -> Iterable[Change]:
     if head.forgotten_at is not None:
         fired = {"schedule_id": head.schedule_id, "scheduled_for": head.scheduled_for}
         left = {"run": head.run, "flow": head.flow, **fired}
-        return Change("drop_run", {"run": head.run}), Change("keep_forgotten", left)
+        return (
+            Change("drop_run", {"run": head.run}),
+            Change("forget_snapshots", {"stream": first.stream}),
+            Change("keep_forgotten", left),
+        )
     values = {
         "run": head.run,
         "created": first.position,  # counts only where the row is new, and then the run's first event is on the page

@@ -117,8 +117,9 @@ async def _copy_appends(source: StoreBackend, target: StoreBackend, progress: Pr
     head, known = await source.head(), await target.head()
     there = _events(target, known)
     left = known > 0
-    appends, batch = 0, list[Append]()
+    appends, batch, seen = 0, list[Append](), set[str]()
     async for append in _appends(source, head, progress):
+        _check_begins(append, seen)
         if left and (left := await _is_there(append, there)):
             continue
         batch.append(append)
@@ -129,6 +130,17 @@ async def _copy_appends(source: StoreBackend, target: StoreBackend, progress: Pr
         raise _other(target)
     appends += await _commit(target, batch) if batch else 0
     return Copied(False, source.log_id, target.log_id, await target.head(), appends)
+
+
+def _check_begins(append: Append, seen: set[str]) -> None:
+    """UsageError: this is the first append of its stream, and is not its beginning."""
+    if append.stream not in seen:
+        seen.add(append.stream)
+        if append.expected != Version(0):
+            raise UsageError(
+                f"stream {append.stream} begins at version {append.expected}, as runs were forgotten, and the target counts from 1",
+                hint="copy into a store that takes copies whole (SQLite, PostgreSQL)",
+            )
 
 
 async def _is_there(append: Append, there: AsyncGenerator[Recorded]) -> bool:

@@ -1,4 +1,4 @@
-"""Commands over event stores: check, info, verify, copy, backup."""
+"""Commands over event stores: check, info, verify, copy, backup, compact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Log = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     store = typer.Typer(help="Event stores: what a log is kept in.", no_args_is_help=True)
-    for command in (check, info, verify, copy, backup):
+    for command in (check, info, verify, copy, backup, compact):
         store.command()(command)
     app.add_typer(store, name="store")
 
@@ -100,3 +100,33 @@ def backup(
     from playhead.cli.actions.store_upkeep import back_up_log, url_of
 
     return back_up_log(url_of(url, home), file, as_json=json)
+
+
+def compact(
+    ended_before: Annotated[
+        str, typer.Option("--ended-before", metavar="SPAN|TIME", help="Runs that ended earlier: 90d, or 2026-03-01.")
+    ],
+    url: Log = None,
+    flows: Annotated[
+        list[str] | None, typer.Option("--flow", metavar="NAME", help="Only runs of this flow; again for several.")
+    ] = None,
+    keep_last: Annotated[
+        int,
+        typer.Option("--keep-last", min=0, metavar="N", help="Keep the newest N ended runs of each flow in any case."),
+    ] = 0,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", metavar="FILE", help="Write the runs into this SQLite file first.")
+    ] = None,
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Give the room back to the disk: a SQLite file is written anew.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without this, tell what would go.")] = False,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Remove ended runs from a log, whole. A SQLite log's server must be stopped; what is in storage stays."""
+    from playhead.cli.actions.store_compact import Asked, compact_log
+    from playhead.cli.actions.store_upkeep import url_of
+
+    asked = Asked(ended_before, tuple(flows or ()), keep_last, archive, shrink)
+    return compact_log(url_of(url, home), asked, do_it=yes, as_json=json)
