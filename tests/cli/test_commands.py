@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ def test_the_doctor_finds_a_sound_home_and_says_that_nobody_serves_it(call: Call
     assert answer.code == 0
     assert health.pop("server") == "warn"
     assert set(health.values()) == {"ok"}
-    assert {"python", "packages", "home", "key", "storage", "log"} <= health.keys()
+    assert {"python", "packages", "home", "key", "storage", "store", "log"} <= health.keys()
 
 
 def test_the_doctor_makes_nothing_in_a_home_that_is_not_there(call: Call, tmp_path: Path) -> None:
@@ -233,6 +234,19 @@ def test_the_doctor_says_what_to_do_about_a_damaged_log_and_a_lost_server(call: 
     unreachable = call("doctor", "--json", "--home", tmp_path, "--server", "http://127.0.0.1:1")
     assert unreachable.code == 3
     assert [found["part"] for found in unreachable.json if found["health"] == "fail"] == ["server"]
+
+
+def test_the_doctor_names_the_store_and_who_brings_it(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(url: str) -> tuple[str, str]:
+        monkeypatch.setenv("PLAYHEAD_STORE", url)
+        (store,) = [found for found in call("doctor", "--json", "--home", tmp_path).json if found["part"] == "store"]
+        return store["health"], store["text"]
+
+    assert told("sqlite:x.db?secret=hunter2") == ("ok", f"sqlite:x.db?secret=***, by playhead {version('playhead')}")
+    assert told("my_stores:open_url") == ("ok", "my_stores:open_url, by the function my_stores:open_url")
+    assert told("postgers://me:hunter2@host/db") == ("fail", "'postgers://me:***@host/db' names no event store")
 
 
 def test_the_key_is_named_and_never_shown(call: Call, runs: Runs) -> None:

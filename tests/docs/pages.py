@@ -1,7 +1,8 @@
 """The pages of the docs as tests read them: their links, their programs, their commands and what these print. Runs none of it.
 
-A program is a block of Python below a line that names its file. In a block of the kind `console` a line after `$ ` is a command, and the
-lines below it are what it prints: in this order, perhaps with other lines between, and with anything in the place of `…`.
+A program is a block of Python below a line that names its file; other files of a page, such as `pyproject.toml`, are written so too. In a
+block of the kind `console` a line after `$ ` is a command, and the lines below it are what it prints: in this order, perhaps with other
+lines between, and with anything in the place of `…`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ DOCS: Final = ROOT / "docs"
 EXAMPLES: Final = DOCS / "examples"
 
 _BLOCK: Final = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-_PROGRAM: Final = re.compile(r"`(?P<name>\w+\.py)`[^\n]*:\n\n```python\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILE: Final = re.compile(
+    r"`(?P<name>[\w/-]+\.(?:py|toml))`[^\n]*:\n\n```(?:python|toml)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
 _LINK: Final = re.compile(r"\[[^\]]*\]\((?P<to>[^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -50,7 +53,12 @@ def all_pages() -> list[Path]:
 
 def programs(page: Path) -> dict[str, str]:
     """The programs of a page by the name of their file."""
-    return {found["name"]: found["text"] for found in _PROGRAM.finditer(_text(page))}
+    return {name: text for name, text in files(page).items() if name.endswith(".py")}
+
+
+def files(page: Path) -> dict[str, str]:
+    """All that a page says to write into a file, by the file's name; it may be in a folder."""
+    return {found["name"]: found["text"] for found in _FILE.finditer(_text(page))}
 
 
 def python_blocks(page: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from playhead.server.serve import DEFAULT_PORT
-from tests.docs.pages import DOCS, Command, all_pages, commands, programs
+from tests.docs.pages import DOCS, Command, all_pages, commands, files
 from tests.rooms import ROOT
 from tests.system.machine import WAIT_SECONDS, Machine, machine
 
@@ -30,6 +30,7 @@ def host(tmp_path: Path) -> Iterator[Machine]:
         started.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         started.env["COLUMNS"] = "200"
         del started.env["PYTHONPATH"]
+        redirect_pip(started, tmp_path)
         yield started
 
 
@@ -40,7 +41,8 @@ def test_the_pages_that_have_commands_are_these() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 @pytest.mark.timeout(300)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, host: Machine, tmp_path: Path) -> None:
-    for name, text in programs(page).items():
+    for name, text in files(page).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "docs").symlink_to(DOCS)
     for command in commands(page):
@@ -49,6 +51,10 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, host: Machine, tmp_p
             continue  # the environment is active here, and `make` has lanes of its own
         if words[-1:] == ["&"]:
             in_background(words[:-1], host)
+        elif words[:1] == ["export"]:
+            export(command.line, host, tmp_path)
+        elif words == ["kill", "-9", "%1"]:
+            host.kill(host.started.pop())
         else:
             run(command, host, tmp_path)
 
@@ -64,6 +70,28 @@ def run(command: Command, host: Machine, folder: Path) -> None:
     assert done.returncode == command.code, told
     missing = command.missing_from(done.stdout)
     assert missing is None, f"no line {missing!r}:\n{told}"
+
+
+def export(line: str, host: Machine, folder: Path) -> None:
+    """From here on it is in the environment, as the shell sees it."""
+    name = line.split()[1].partition("=")[0]
+    host.env[name] = subprocess.check_output(
+        ["/bin/sh", "-c", f'{line}; printf %s "${name}"'], cwd=folder, env=host.env, text=True, timeout=WAIT_SECONDS
+    )
+
+
+def redirect_pip(host: Machine, folder: Path) -> None:
+    """`pip install` puts a package into the test's own folder, and takes what it builds with, and depends on, from what is here:
+    so that it changes nobody's environment, and needs no network."""
+    site, pip = folder / "site", folder / "bin" / "pip"
+    pip.parent.mkdir()
+    pip.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m pip "$@" --target "{site}" --no-index --no-deps --no-build-isolation '
+        "--disable-pip-version-check\n"
+    )
+    pip.chmod(0o755)
+    host.env["PATH"] = f"{pip.parent}{os.pathsep}{host.env['PATH']}"
+    host.env["PYTHONPATH"] = str(site)
 
 
 def in_background(words: list[str], host: Machine) -> None:

@@ -57,7 +57,7 @@ def test_programs_and_examples_have_no_type_errors(tmp_path: Path) -> None:
     files = list(EXAMPLES.glob("*.py"))
     for page in all_pages():
         for name, text in programs(page).items():
-            files.append(tmp_path / f"{page.stem.lower().replace('-', '_')}_{name}")
+            files.append(tmp_path / f"{page.stem.lower().replace('-', '_')}_{Path(name).name}")
             files[-1].write_text(text, encoding="utf-8")
     assert len(files) > len(list(EXAMPLES.glob("*.py"))), "no page has a program"
     done = subprocess.run(

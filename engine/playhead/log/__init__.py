@@ -1,10 +1,10 @@
 """The log: appends in groups, subscriptions from memory, and the backends that keep it.
 
-For authors of a backend: `encode`, `decode`, `same_body` and `fits` (what an append is), `News` (that the head moved) and
+For authors of a backend: `encode`, `decode`, `same_body`, `fits` and `recorded` (what an append is), `News` (that the head moved) and
 `OneThread` (for a blocking library).
 """
 
-from playhead.log.appends import decode, encode, fits, same_body
+from playhead.log.appends import decode, encode, fits, recorded, same_body
 from playhead.log.cursor import Cursor, check_cursor, cursor_at
 from playhead.log.engine import Log
 from playhead.log.news import News
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "fits",
     "open_backend",
+    "recorded",
     "same_body",
     "source_of",
     "without_secrets",

@@ -29,6 +29,8 @@ from playhead.client.patience import Patience
 from playhead.credentials import credential_for
 from playhead.errors import PlayheadError
 from playhead.home import Home
+from playhead.log import source_of as store_source
+from playhead.log import without_secrets
 from playhead.ports.server import ServerApi
 from playhead.settings import Settings
 
@@ -82,6 +84,8 @@ async def _examined(home: Path | None, server: str | None) -> list[Finding]:
     except PlayheadError as error:
         return [*findings, _failed("home", error)]
     findings += [_home(place), _key(place), _guarded("storage", lambda: _storage(place))]
+    if settings.server_url is None:  # another's server has a store of its own
+        findings.append(_guarded("store", lambda: _store(settings.store_url)))
     findings += [found async for found in _log_and_server(place)]
     return findings
 
@@ -130,6 +134,14 @@ def _storage(place: Place) -> Finding:
             todo = "free some space: runs that find none wait, and go on by themselves"
             return Finding("storage", Health.WARN, f"{text}: {free:,} bytes are left", todo)
     return Finding("storage", Health.OK, text)
+
+
+def _store(url: str) -> Finding:
+    """What the log is kept in, and whose code that is. Opens nothing."""
+    source = store_source(url)
+    if source.package is None:
+        return Finding("store", Health.OK, f"{without_secrets(url)}, by the function {source.function}")
+    return Finding("store", Health.OK, f"{without_secrets(url)}, by {source.package} {version(source.package)}")
 
 
 async def _log_and_server(place: Place) -> AsyncGenerator[Finding]:
