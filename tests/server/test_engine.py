@@ -18,9 +18,12 @@ from fastapi import FastAPI
 
 from playhead.client.client import Client
 from playhead.client.http import HttpServer
+from playhead.core.names import Position
 from playhead.engine import Engine
-from playhead.errors import NotFound, ServerError, UsageError
+from playhead.errors import LogUnusable, NotFound, ServerError, UsageError
+from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.server import ServerApi
+from playhead.ports.store import StoreBackend
 from playhead.server.serve import serve
 from playhead.server.streams import StreamLimits, Streams
 from tests.server.scripted import REGISTERED, RUN
@@ -36,6 +39,50 @@ async def test_an_engine_has_a_client_without_http(tmp_path: Path) -> None:
         assert [flow.flow for flow in await engine.client.flows()] == ["crawl"]
     async with Engine(sqlite(tmp_path), home=tmp_path / "home") as engine:
         assert [flow.flow for flow in await engine.client.flows()] == ["crawl"]
+
+
+class Watched(MemoryBackend):
+    """A program's own store, which it opened itself."""
+
+    closed = False
+
+    async def close(self) -> None:
+        await super().close()
+        self.closed = True
+
+
+async def open_watched(url: str) -> StoreBackend:
+    return Watched()
+
+
+@pytest.mark.parametrize("url", ["memory:", "eventsourcing:eventsourcing.popo", f"{__name__}:open_watched"])
+async def test_it_takes_any_store_by_its_url(url: str) -> None:
+    async with Engine(url) as engine:
+        await engine.api.register_flow(REGISTERED)
+        assert [flow.flow for flow in await engine.client.flows()] == ["crawl"]
+
+
+async def test_it_takes_an_open_backend_and_closes_it() -> None:
+    records = MemoryRecords()
+    for _ in range(2):
+        backend = Watched(records)
+        async with Engine(backend) as engine:
+            await engine.api.register_flow(REGISTERED)
+            assert [flow.flow for flow in await engine.client.flows()] == ["crawl"]
+        assert backend.closed
+    assert len(records.events) == 1, "the second engine knows what the first one wrote"
+
+
+async def test_a_backend_is_closed_also_where_the_engine_does_not_start() -> None:
+    class Unreadable(Watched):
+        async def head(self) -> Position:
+            raise LogUnusable("not today")
+
+    backend = Unreadable()
+    with pytest.raises(LogUnusable, match="not today"):
+        async with Engine(backend):
+            pass
+    assert backend.closed
 
 
 async def test_it_lives_in_somebody_elses_app() -> None:
