@@ -9,6 +9,7 @@ import pytest
 from playhead.cli.place import Place, noted, read_note, served_at
 from playhead.errors import ServerUnreachable
 from playhead.hosting import HomeLock
+from tests.cli.conftest import Call
 
 URL = "http://127.0.0.1:4317"
 
@@ -65,3 +66,11 @@ def test_no_server_says_how_to_start_one(place: Place) -> None:
     with pytest.raises(ServerUnreachable) as raised:
         place.required_server_url()
     assert "playhead up" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize("command", ["up", "server"])
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(call: Call, command: str) -> None:
+    refused = call(command, "--store", "postgresql://me:geheim@127.0.0.1:1/db", "--port", "0")
+    assert refused.code == 2
+    assert "geheim" not in refused.out + refused.err
+    assert "PGPASSFILE" in refused.err

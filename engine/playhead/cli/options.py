@@ -47,6 +47,14 @@ AllowedHosts = Annotated[
         help="A name of this server that others ask for; again for several. (env: PLAYHEAD_ALLOWED_HOSTS)",
     ),
 ]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Where the log is, such as postgresql://user@host/database. A password has no place here. (env: PLAYHEAD_STORE)",
+    ),
+]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A label of the agent; give it again for several.")]
 Encrypt = Annotated[bool, typer.Option("--encrypt", help="Encrypt what is written to storage. (env: PLAYHEAD_ENCRYPT)")]
 AllowFlow = Annotated[

@@ -52,9 +52,16 @@ class Place:
         *,
         allowed_hosts: Sequence[str] | None = None,
         encrypt: bool = False,
+        store: str | None = None,
     ) -> Place:
         """From the options of a command. Raises what `Settings.load` and `Home.open` raise."""
-        flags = {"home": home, "server": server, "allowed_hosts": allowed_hosts or None, "encrypt": encrypt or None}
+        flags = {
+            "home": home,
+            "server": server,
+            "allowed_hosts": allowed_hosts or None,
+            "encrypt": encrypt or None,
+            "store": store,
+        }
         settings = Settings.load(flags | {"token_file": presented.token_file.get()})
         return cls(settings, Home.open(settings))
 

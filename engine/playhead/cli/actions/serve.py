@@ -23,6 +23,7 @@ from playhead.core.events import SealedBy
 from playhead.errors import UsageError
 from playhead.home import Home
 from playhead.hosting import HomeLock, own
+from playhead.log import without_secrets
 from playhead.ports.server import ServerApi
 from playhead.server.app import create_app
 from playhead.server.descriptors import ask_for_more
@@ -64,13 +65,25 @@ def allowed(
     return Allowed(flows=flows or (), code=[SealedBy(kind) for kind in code or ()], modules=modules or ())
 
 
-def serve_home(address: Address, agent: AgentWanted | None, *, home: Path | None, as_json: bool) -> int:
+def serve_home(
+    address: Address, agent: AgentWanted | None, *, home: Path | None, store: str | None = None, as_json: bool
+) -> int:
     """Serve this home's log by HTTP, with an agent if one is wanted, until SIGINT or SIGTERM."""
-    place = Place.of(home, allowed_hosts=address.allowed_hosts)
+    _refuse_secrets(store)
+    place = Place.of(home, allowed_hosts=address.allowed_hosts, store=store)
     ask_for_more()
     _log_to_stderr()
     asyncio.run(_serve_home(place, address, agent, as_json=as_json))
     return ExitCode.GOOD
+
+
+def _refuse_secrets(store: str | None) -> None:
+    """UsageError: the URL holds what every user of this machine sees in the list of its processes."""
+    if store is not None and without_secrets(store) != store:
+        raise UsageError(
+            f"--store {without_secrets(store)} holds a password, and everybody on this machine may read a command line",
+            hint="put the URL into PLAYHEAD_STORE or the home's config.toml; for PostgreSQL, the password into a file (PGPASSFILE)",
+        )
 
 
 def serve_agent(wanted: AgentWanted, *, home: Path | None, server: str | None, as_json: bool) -> int:
@@ -95,7 +108,7 @@ async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None
             agent = await _attached(stack, place, api, url, wanted, stop_runners=True) if wanted else None
             # Whoever may open the home may do all with its log, and needs no token for that.
             stack.enter_context(noted(place.home, f"unix://{place.home.socket_path}" if guarded else url))
-            _announce(place, url, agent, as_json=as_json)
+            _announce(place, url, agent, serves=True, as_json=as_json)
             await _told_to_end(signals, as_json=as_json)
 
 
@@ -107,7 +120,7 @@ async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: 
             api = await stack.enter_async_context(HttpServer(url, token=place.credential()))
             await api.info()  # nobody there is an error now; later the agent waits for its server to come back
             agent = await _attached(stack, place, api, url, wanted, stop_runners=False)
-            _announce(place, url, agent, as_json=as_json)
+            _announce(place, url, agent, serves=False, as_json=as_json)
             await _told_to_end(signals, as_json=as_json)
 
 
@@ -156,14 +169,17 @@ async def _told_to_end(signals: AsyncIterator[signal.Signals], *, as_json: bool)
         return
 
 
-def _announce(place: Place, url: str, agent: Agent | None, *, as_json: bool) -> None:
+def _announce(place: Place, url: str, agent: Agent | None, *, serves: bool, as_json: bool) -> None:
+    """`serves`: the log is opened here, and not elsewhere."""
+    store = without_secrets(place.settings.store_url) if serves else None
     if as_json:
         note: dict[str, Any] = {"url": url, "pid": os.getpid(), "home": str(place.home.path)}
-        print_json_line(note | {"agent": agent.name if agent else None})
+        print_json_line(note | {"agent": agent.name if agent else None, "store": store})
         return
     rows = [
         ("server", url),
         ("home", str(place.home.path)),
+        *([("log", store)] if store is not None else []),
         ("agent", agent.name if agent else "none: playhead agent local"),
     ]
     from rich.text import Text  # for people only

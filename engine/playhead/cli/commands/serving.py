@@ -23,6 +23,7 @@ def up(
     port: options.Port = None,
     allowed_hosts: options.AllowedHosts = None,
     require_tokens: options.RequireTokens = False,
+    store: options.Store = None,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
     allow_flow: options.AllowFlow = None,
@@ -38,7 +39,7 @@ def up(
         labels=tuple(labels or ()), capacity=capacity, allowed=allowed(allow_flow, allow_code, allow_module)
     )
     address = Address(host, port, tuple(allowed_hosts or ()), require_tokens)
-    return serve_home(address, agent, home=home, as_json=json)
+    return serve_home(address, agent, home=home, store=store, as_json=json)
 
 
 def server(
@@ -46,6 +47,7 @@ def server(
     port: options.Port = None,
     allowed_hosts: options.AllowedHosts = None,
     require_tokens: options.RequireTokens = False,
+    store: options.Store = None,
     home: options.HomeDir = None,
     json: options.Json = False,
 ) -> int:
@@ -53,7 +55,7 @@ def server(
     from playhead.cli.actions.serve import Address, serve_home
 
     address = Address(host, port, tuple(allowed_hosts or ()), require_tokens)
-    return serve_home(address, None, home=home, as_json=json)
+    return serve_home(address, None, home=home, store=store, as_json=json)
 
 
 def local(
