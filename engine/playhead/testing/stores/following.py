@@ -91,7 +91,7 @@ async def a_subscription_begins_at_any_cursor(place: Place) -> None:
         whole = await all_pages(store, start, EVERYTHING)
         async with log_over(store) as log:
             for cursor in (start, *(event.position for event in whole[:-1])):
-                followed = await _followed(log, cursor, whole[-1].position, place)
+                followed = await followed_from(log, cursor, whole[-1].position, place)
                 wanted = [event for event in whole if event.position > cursor]
                 expect(followed == wanted, f"behind position {cursor} came {_places(followed)}, not {_places(wanted)}")
 
@@ -141,7 +141,7 @@ async def a_cursor_finds_its_place_again(place: Place) -> None:
                 expect(position == event.position, f"the cursor {cursor!r} leads to {position}")
 
 
-async def _followed(log: Log, after: Position, until: Position, place: Place) -> list[Recorded]:
+async def followed_from(log: Log, after: Position, until: Position, place: Place) -> list[Recorded]:
     """What a subscription behind `after` gives up to `until`."""
     events: list[Recorded] = []
     try:

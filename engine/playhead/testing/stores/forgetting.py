@@ -8,6 +8,7 @@ from playhead.core.names import Position, Version
 from playhead.ports.store import Append, Conflict, Expect, ForgettingBackend, Recorded
 from playhead.testing.checks import expect
 from playhead.testing.stores.declared import forgetting
+from playhead.testing.stores.following import followed_from
 from playhead.testing.stores.lent import log_over
 from playhead.testing.stores.place import Place
 from playhead.testing.stores.samples import EVERYTHING, all_pages, commit_one, new_append, new_stream, write
@@ -79,12 +80,7 @@ async def a_subscription_passes_over_what_was_forgotten(place: Place) -> None:
         async with log_over(store) as log:
             for cursor in (start, *(event.position for event in whole[:-1])):
                 wanted = [event for event in whole if event.position > cursor and event.stream not in left]
-                followed: list[Recorded] = []
-                async with log.subscribe(after=cursor) as pages:
-                    async for page in pages:
-                        followed += page.events
-                        if page.scanned >= whole[-1].position:
-                            break
+                followed = await followed_from(log, cursor, whole[-1].position, place)
                 expect(followed == wanted, f"behind position {cursor} came {followed}, not {wanted}")
 
 
