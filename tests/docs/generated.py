@@ -21,6 +21,7 @@ from playhead.cli.app import app
 from playhead.core.events import Event
 from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS
 from playhead.core.state import RunStatus, TaskStatus
+from playhead.testing.stores import STORE_CHECKS, SUBJECTS
 from tests.docs import limits
 from tests.docs.pages import DOCS, all_pages
 from tests.mutants.mutant import all_mutants
@@ -89,6 +90,17 @@ def server_limits() -> str:
     return _table(limits.HEAD, limits.rows())
 
 
+def store_checks() -> str:
+    """The checks of event stores, subject by subject; beside a name what its docstring adds."""
+    parts: list[str] = []
+    for subject in SUBJECTS:
+        names = [name for name in STORE_CHECKS.names if name in vars(subject)]
+        told = [" ".join((vars(subject)[name].__doc__ or "").split()) for name in names]
+        about = " ".join((subject.__doc__ or "").split("\n\n")[0].split()).replace(" Checks only.", "")
+        parts += [about, _table(("check", ""), [(f"`{name}`", text) for name, text in zip(names, told, strict=True)])]
+    return "\n\n".join(parts)
+
+
 def decisions() -> str:
     """The decision records by number and title."""
     records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
@@ -102,6 +114,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "rooms": rooms,
     "commands": commands,
     "decisions": decisions,
+    "store-checks": store_checks,
     "server-limits": server_limits,
     "mutants": mutants,
 }

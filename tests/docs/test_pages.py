@@ -43,6 +43,7 @@ def test_some_pages_are_made_from_the_code() -> None:
         "docs/guarantees.md",
         "docs/reference/cli.md",
         "docs/reference/limits.md",
+        "docs/reference/store-contract.md",
     }
 
 

@@ -12,5 +12,5 @@ pytestmark = pytest.mark.real
 
 @pytest.mark.parametrize("check", STORE_CHECKS.names)
 async def test_it_passes(check: str, postgres: Cluster) -> None:
-    for result in await check_store(postgres.new_log(), only=[check], quick=True):
+    for result in await check_store(postgres.new_log(), second=postgres.new_log(), only=[check], quick=True):
         assert result.passed, result.problem

@@ -8,7 +8,7 @@ A store is given by its URL, or by a factory whose every call opens the same log
     def place() -> AbstractAsyncContextManager[StoreBackend]: ...
 
 The checks run one after another, on a log that may hold other events: each uses streams of its own, under `default/check/`. What
-a store offers beyond the base contract it declares by `Capability`, and is held to.
+a store offers beyond the base contract it declares by `Capability`, and is held to. docs/reference/store-contract.md lists them all.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from playhead.testing.stores import contents
 from playhead.testing.stores import following
 from playhead.testing.stores import lasting
 from playhead.testing.stores import faults
-from playhead.testing.stores import volume
 from playhead.testing.stores import declared
 from playhead.testing.stores import numbering
 from playhead.testing.stores import sharing
 from playhead.testing.stores import forgetting
 from playhead.testing.stores import restoring
+from playhead.testing.stores import volume  # last, since what is copied before is the whole log
 # isort: on
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
@@ -48,12 +48,12 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     following,
     lasting,
     faults,
-    volume,
     declared,
     numbering,
     sharing,
     forgetting,
     restoring,
+    volume,
 )  # the files of checks
 
 __all__ = ["STORE_CHECKS", "SUBJECTS", "CheckResult", "Place", "StoreFactory", "Watcher", "check_store"]

@@ -1,4 +1,4 @@
-"""What a store declares beyond the base contract: its capabilities, and the methods that go with each. A check, and how others ask."""
+"""What a store declares beyond the base contract: its capabilities, and the methods that go with each. Checks only."""
 
 from __future__ import annotations
 

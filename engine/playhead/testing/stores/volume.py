@@ -1,4 +1,4 @@
-"""A long log: written, and read page by page, in bounded time and memory. A check only.
+"""A long log: written, and read page by page, in bounded time and memory. Checks only.
 
 Memory is what Python's own allocator gives out: `tracemalloc` counts it exactly, on every system, whatever else the process holds.
 """
