@@ -10,7 +10,7 @@ from playhead.testing.stores import StoreFactory, check_store
 from tests.conformance import file_store
 from tests.conformance import shared_stores as planted
 from tests.conformance.stores import place
-from tests.conformance.test_stores import EXTENDED, PROCESSES, UNUSABLE, Heard, problems
+from tests.conformance.test_stores import EXTENDED, PROCESSES, UNUSABLE, Heard, expect_all_passed, problems
 
 TRIED: Final = EXTENDED - PROCESSES
 KILLED: Final = "what_was_acknowledged_outlives_a_kill"
@@ -92,7 +92,7 @@ async def test_a_store_with_every_capability_passes_everything() -> None:
     heard = Heard()
     store, second = shared(planted.SharedMemory), shared(planted.SharedMemory)
     results = await check_store(store, second=second, quick=True, watcher=heard)
-    assert problems(results) == {}
+    expect_all_passed(results)
     assert heard.left_out.keys() == PROCESSES | {UNUSABLE}, "which take a URL"
 
 
@@ -118,7 +118,7 @@ def url_of(opens: str) -> str:
 async def test_a_store_in_a_file_passes_with_other_processes() -> None:
     only = {*PROCESSES, "one_leads_at_a_time", "signs_of_life_are_counted"}
     results = await check_store(url_of("open_url"), only=only, quick=True)
-    assert problems(results) == {}
+    expect_all_passed(results)
     assert {result.name for result in results} == only
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from uuid import UUID
 
 from playhead.core.names import StreamName, Version
 from playhead.ports.store import Appended, Expect
 from playhead.testing.checks import expect
 from playhead.testing.stores.place import Place
-from playhead.testing.stores.samples import EVERYTHING, commit_one, new_append, new_stream
+from playhead.testing.stores.samples import EVERYTHING, commit_one, new_append, new_id, new_stream
 from playhead.testing.stores.suite import STORE_CHECKS
 
 LARGE_BYTES: Final = 1_000_000
@@ -42,9 +43,13 @@ async def names_that_look_alike_are_kept_apart(place: Place) -> None:
         for stream in map(StreamName, alike):
             outcome = await commit_one(store, new_append(stream, expected=Expect.NO_STREAM))
             expect(isinstance(outcome, Appended), f"a new stream {stream!r} beside others of like names gave {outcome}")
-        for append_id in alike:
+        ids = [*alike, a_hex := new_id(), a_hex.upper(), str(UUID(a_hex))]
+        for append_id in ids:
             outcome = await commit_one(store, new_append(StreamName(f"{name}/ids"), append_id=append_id))
             expect(isinstance(outcome, Appended), f"a new append id {append_id!r} beside others like it gave {outcome}")
+        kept = await store.read_stream(StreamName(f"{name}/ids"), after=Version(0), limit=EVERYTHING)
+        found_ids = [event.append_id for event in kept]
+        expect(found_ids == ids, f"the append ids {ids} are read as {found_ids}")
         for stream in map(StreamName, alike):
             found = await store.read_stream(stream, after=Version(0), limit=EVERYTHING)
             expect([event.stream for event in found] == [stream], f"the stream {stream!r} is read as {found}")
