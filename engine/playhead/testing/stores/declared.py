@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import cast
 
+from playhead.errors import UsageError
+from playhead.log.shape import checked
 from playhead.ports.store import Capability, ForgettingBackend, RestoringBackend, SharedBackend, StoreBackend
-from playhead.testing.checks import DoesNotApply, expect
+from playhead.testing.checks import CheckFailed, DoesNotApply, expect
 from playhead.testing.stores.place import Place
 from playhead.testing.stores.suite import STORE_CHECKS
-
-METHODS: Final[Mapping[Capability, tuple[str, ...]]] = {
-    Capability.SHARED: ("leading", "lead", "hear", "heard"),
-    Capability.FORGETS: ("forget", "is_forgotten"),
-    Capability.RESTORES: ("read_kept", "forgotten", "restore"),
-}
 
 
 @STORE_CHECKS.check
 async def what_is_declared_has_its_methods(place: Place) -> None:
+    """Of its own: those that are inherited from the port do nothing."""
     async with place() as store:
         unknown = set(store.capabilities) - set(Capability)
         expect(not unknown, f"it declares {unknown}, which playhead.ports.store.Capability does not know")
-        for capability, methods in METHODS.items():
-            if capability in store.capabilities:
-                missing = [name for name in methods if not callable(getattr(store, name, None))]
-                expect(not missing, f"it declares {capability.value!r}, and has no method {', '.join(missing)}")
+        try:
+            checked(store, "the place")
+        except UsageError as error:
+            raise CheckFailed(error.message) from error
 
 
 async def require(place: Place, *capabilities: Capability) -> None:
