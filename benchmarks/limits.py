@@ -96,6 +96,47 @@ def commits_a_second(folder: Path, rows: int, commits: int) -> float:
             db.close()
 
 
+def library_commits_a_second(path: Path, rows: int, commits: int) -> float:
+    """Events that the eventsourcing library's own SQLite recorder keeps in a second, `rows` in each insert."""
+    from eventsourcing.persistence import StoredEvent
+    from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
+
+    datastore = SQLiteDatastore(str(path), originator_id_type="text")
+    recorder = SQLiteApplicationRecorder(datastore)
+    recorder.create_table()
+    try:
+        began = time.perf_counter()
+        for version in range(1, commits + 1):
+            recorder.insert_events(
+                [
+                    StoredEvent(
+                        originator_id=str(row), originator_version=version, topic="t", state=b"x" * RECORD_BYTES
+                    )
+                    for row in range(rows)
+                ]
+            )
+        return rows * commits / (time.perf_counter() - began)
+    finally:
+        datastore.close()
+
+
+def postgres_commits_a_second(url: str, rows: int, commits: int) -> float:
+    """Rows that PostgreSQL makes durable in a second, `rows` in each commit, one statement a commit."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("DROP TABLE IF EXISTS benchmark_limit")
+        db.execute("CREATE TABLE benchmark_limit (position bigint PRIMARY KEY, body bytea)")
+        bodies = [b"x" * RECORD_BYTES] * rows
+        began = time.perf_counter()
+        for commit in range(commits):
+            positions = list(range(commit * rows, (commit + 1) * rows))
+            db.execute(
+                "INSERT INTO benchmark_limit SELECT * FROM unnest(%b::bigint[], %b::bytea[])", (positions, bodies)
+            )
+        return rows * commits / (time.perf_counter() - began)
+
+
 def parsed_a_second(bodies: Sequence[bytes]) -> float:
     """JSON objects that orjson reads in a second."""
     began = time.perf_counter()

@@ -15,6 +15,7 @@ from benchmarks.questions import (
     many_runs,
     processes,
     start,
+    stores,
     subscribers,
     takeover,
 )
@@ -27,6 +28,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     takeover.QUESTION,
     many_runs.QUESTION,
     log.QUESTION,
+    stores.QUESTION,
     active.QUESTION,
     subscribers.QUESTION,
     idle.QUESTION,
