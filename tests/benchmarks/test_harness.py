@@ -11,7 +11,7 @@ import pytest
 from benchmarks.harness import Effort, Limit, Measure, Point, Reached, Row, in_turns, percentile
 from benchmarks.machine import machine
 from benchmarks.questions.chain import embedded
-from benchmarks.questions.log import fold
+from benchmarks.questions.log import ask as fold
 
 TINY = Effort(repeats=2, scale=0.01)
 
