@@ -100,7 +100,7 @@ async def test_a_log_is_read_beside_its_writer_and_not_written(tmp_path: Path) -
         assert await reader.read_kept(after=Position(0), limit=10) == await writer.read_kept(
             after=Position(0), limit=10
         )
-        for refused in (reader.commit([new(A)]), reader.restore(reader.log_id, [])):
+        for refused in (reader.commit([new(A)]), reader.restore(reader.log_id, []), reader.forget(A, upto=Version(3))):
             with pytest.raises(LogUnusable, match="opened to be read only"):
                 await refused
     finally:

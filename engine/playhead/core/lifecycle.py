@@ -36,10 +36,8 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, type[ev.Event]], RunStatus]]
     (R.CANCELLING, ev.RunFailed): R.FAILED,
     (R.CANCELLING, ev.RunCancelled): R.CANCELLED,
     (R.CANCELLING, ev.RunCrashed): R.CRASHED,
-    **{(status, ev.RunLate): status for status in R if status.terminal},
-    **{
-        (status, ev.RunForgotten): status for status in R if status.terminal
-    },  # first in its stream it says the state itself
+    # `run.forgotten` may also be the first event of a stream; then it says the state itself.
+    **{(status, kind): status for status in R if status.terminal for kind in (ev.RunLate, ev.RunForgotten)},
 }
 
 # What may happen to a task run; None is "not seen yet", which for an element of a map means submitted.

@@ -13,10 +13,19 @@ from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.errors import LogUnusable
 from playhead.log.ranges import Range
 from playhead.log.sqlite.readers import Readers
-from playhead.ports.store import Append, Capability, Kept, Outcome, Page, Recorded, RestoringBackend, StoreBackend
+from playhead.ports.store import (
+    Append,
+    Capability,
+    ForgettingBackend,
+    Kept,
+    Outcome,
+    Page,
+    Recorded,
+    RestoringBackend,
+    StoreBackend,
+)
 
 CAPABILITIES: Final = frozenset({Capability.DENSE, Capability.CHAINED, Capability.FORGETS, Capability.RESTORES})
-READ_CAPABILITIES: Final = CAPABILITIES - {Capability.FORGETS}
 
 BUSY_SECONDS: Final = 5.0  # how long a read waits for one who opens or closes the log
 
@@ -57,8 +66,8 @@ class Reading(StoreBackend):
         return await self._readers.forgotten()
 
 
-class SqliteReader(Reading, RestoringBackend):
-    """Opened by `SqliteReader.open`. Needs no lock, and reads logs of older formats as they are."""
+class SqliteReader(Reading, ForgettingBackend, RestoringBackend):
+    """Opened by `SqliteReader.open`. Needs no lock, and reads logs of older formats as they are. It refuses what would change the log."""
 
     def __init__(self, path: Path, readers: Readers, log_id: LogId) -> None:
         self._path = path
@@ -80,13 +89,16 @@ class SqliteReader(Reading, RestoringBackend):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return READ_CAPABILITIES
+        return CAPABILITIES
 
     @property
     def _readers(self) -> Readers:
         return self._open
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        raise self._refusal()
+
+    async def forget(self, stream: StreamName, *, upto: Version) -> int:
         raise self._refusal()
 
     async def restore(self, log_id: LogId, kept: Sequence[Kept], forgotten: Sequence[Range] = ()) -> None:
