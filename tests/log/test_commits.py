@@ -124,6 +124,21 @@ async def test_an_unknown_outcome_that_did_not_happen_is_settled_too() -> None:
     assert backend.batches == [1, 1, 1]
 
 
+async def test_a_store_that_cannot_be_used_settles_nothing() -> None:
+    """The connection is lost under a commit that took place, and the database is still starting when it is asked again."""
+    backend = Failing(MemoryBackend(), [OutcomeUnknown("lost"), LogUnusable("it is starting")], after_commit=True)
+    async with Log.open(backend) as log:
+        assert (await log.append(new())).duplicate
+
+
+async def test_what_is_unknown_to_the_end_is_not_told_as_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "SETTLE_DELAYS_SECONDS", (0.0,))
+    backend = Failing(MemoryBackend(), [OutcomeUnknown("lost"), LogUnusable("it is starting")], after_commit=True)
+    async with Log.open(backend) as log:
+        with pytest.raises(OutcomeUnknown, match="lost; and then it is starting"):
+            await log.append(new())
+
+
 async def test_settling_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commits, "SETTLE_DELAYS_SECONDS", (0.0, 0.0, 0.0))
     backend = AlwaysUnknown(MemoryBackend())

@@ -175,3 +175,13 @@ async def test_an_older_server_is_turned_away_by_a_format_that_it_cannot_bear(po
         assert await older.head() == 1
     with pytest.raises(LogUnusable, match="of a format that this version does not know"):
         await open_url(url)
+
+
+async def test_what_a_log_takes_up_is_told(postgres: Cluster) -> None:
+    async with opened(postgres.new_log()) as backend:
+        before = await backend.sizes()
+        await backend.commit([new(count=500) for _ in range(20)])
+        after = await backend.sizes()
+        assert backend.format == FORMAT
+        assert before["tables"] < after["tables"]
+        assert after["indexes"] > 0

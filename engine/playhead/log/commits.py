@@ -142,13 +142,25 @@ class Commits:
             self._on_committed([(waiting.append, outcome) for waiting, outcome in zip(batch, outcomes, strict=True)])
 
     async def _commit_until_known(self, appends: Sequence[Append]) -> list[Outcome]:
-        """An unknown outcome is settled by the same appends under the same ids, never by reading."""
-        for delay_seconds in SETTLE_DELAYS_SECONDS:
+        """An unknown outcome is settled by the same appends under the same ids, never by reading.
+
+        Once it is unknown, a store that cannot be used, as a database that is started again, settles nothing: it is asked on.
+        """
+        unknown: LogError | None = None
+        for delay_seconds in (*SETTLE_DELAYS_SECONDS, None):
             try:
                 return await self._commit_once(appends)
-            except OutcomeUnknown:
-                await anyio.sleep(delay_seconds)
-        return await self._commit_once(appends)
+            except OutcomeUnknown as error:
+                unknown = error
+            except LogError as error:
+                if unknown is None:
+                    raise
+                unknown = OutcomeUnknown(f"{unknown.message}; and then {error.message}", hint=error.hint)
+            if delay_seconds is None:
+                break
+            await anyio.sleep(delay_seconds)
+        assert unknown is not None, "only who does not know comes here"
+        raise unknown
 
     async def _commit_once(self, appends: Sequence[Append]) -> list[Outcome]:
         outcomes = await self._backend.commit(appends)

@@ -31,7 +31,7 @@ from playhead_adapters.stores.postgres import keeping
 from playhead_adapters.stores.postgres.address import Address, parse
 from playhead_adapters.stores.postgres.connections import PREPARE_AT_ONCE, Connection, check_sessions, connect, run
 from playhead_adapters.stores.postgres.listening import listen
-from playhead_adapters.stores.postgres.migrations import open_log
+from playhead_adapters.stores.postgres.migrations import FORMAT, open_log
 from playhead_adapters.stores.postgres.readers import Readers
 from playhead_adapters.stores.postgres.rows import events_of
 from playhead_adapters.stores.postgres.witness import Witness
@@ -100,6 +100,15 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
 
     async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
         await self._news.wait(after, timeout_seconds)
+
+    @property
+    def format(self) -> int:
+        return FORMAT
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Bytes on the database's disk, without its write-ahead log."""
+        ((tables, indexes),) = await self._readers.rows("sizes")
+        return {"tables": tables, "indexes": indexes}
 
     async def leading(self) -> Leading | None:
         found = await self._readers.rows("leading")

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
 
 
 def script(file: str) -> bytes:
@@ -20,4 +21,4 @@ def named(file: str = "queries.sql") -> Mapping[str, bytes]:
     """The statements of a file in this package, by name."""
     text = (files(__name__) / file).read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
-    return {name: part.strip().encode() for name, part in zip(parts[::2], parts[1::2], strict=True)}
+    return {name: _COMMENT.sub("", part).strip().encode() for name, part in zip(parts[::2], parts[1::2], strict=True)}

@@ -38,6 +38,10 @@ WHERE a.stream = (SELECT id FROM s) AND a.version > %(after)s AND a.version <= c
 ), 9223372036854775807)
 ORDER BY a.version
 
+-- name: sizes
+SELECT sum(pg_table_size(c.oid))::bigint AS tables, sum(pg_indexes_size(c.oid))::bigint AS indexes
+FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = quote_ident(current_schema())::regnamespace
+
 -- name: read_kept
 SELECT a.position, s.name, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body, a.link
 FROM appends a JOIN names s ON s.id = a.stream JOIN names w ON w.id = a.actor
