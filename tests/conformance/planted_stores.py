@@ -388,12 +388,15 @@ class CutsLargeEvents(MemoryBackend):
 
 
 class KeepsWhatItReads(MemoryBackend):
-    """Remembers every event that was ever read, as a copy."""
+    """Remembers every event that was ever read."""
+
+    def __init__(self, records: MemoryRecords | None = None) -> None:
+        super().__init__(records)
+        self._read: list[str] = []
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
         page = await super().read_all(after=after, limit=limit)
-        self._read = [*getattr(self, "_read", ()), *(replace(e, data=copy.deepcopy(e.data)) for e in page.events)]
-        self._texts = [*getattr(self, "_texts", ()), *(f"{event.data} " for event in page.events)]
+        self._read += [f"{event.position}: {event.data}" for event in page.events]
         return page
 
 
