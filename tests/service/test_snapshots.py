@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from playhead.core import events as ev
 from playhead.core.folding import fold
@@ -59,13 +60,13 @@ class Kept:
     snapshots: Snapshots
 
     async def say(self, story: Story) -> None:
-        for event, stamp in story:
+        for number, (event, stamp) in enumerate(story):
             await self.store.append(
                 Append(
                     stream=STREAM,
                     events=(to_append(event),),
                     expected=Expect.ANY,
-                    append_id=f"{stamp.epoch}.{stamp.seq}" if stamp.epoch else self.store.log_id + str(id(event)),
+                    append_id=f"a.{number}",
                     actor="server",
                     recorded_at=stamp.recorded_at,
                     epoch=stamp.epoch,
@@ -297,6 +298,15 @@ async def test_those_of_a_run_that_is_gone_go_with_it() -> None:
         assert await run.snapshots.latest(STREAM) is None
         assert await run.versions() == []
         assert await run.snapshots.at(STREAM, Version(8)) is None
+
+
+async def test_a_run_that_is_forgotten_takes_its_snapshots_along() -> None:
+    async with kept(TEN_TASKS) as run:
+        await run.offer_all()
+        left = after_all(TEN_TASKS)
+        await run.snapshots.offer(STREAM, replace(left, head=replace(left.head, forgotten_at=NOW)), ())
+        assert await run.versions() == []
+        assert await run.snapshots.latest(STREAM) is None
 
 
 async def test_one_whose_ground_was_forgotten_meanwhile_is_not_kept() -> None:

@@ -46,6 +46,12 @@ class Queries:
             return newest
         if not 1 <= at <= newest.version:
             raise NotFound("version", str(at), hint=f"run {run} has versions 1 to {newest.version}")
+        if newest.head.forgotten_at is not None:
+            raise NotFound(
+                "version",
+                str(at),
+                hint=f"of run {run} only version {newest.version} is left: the others were forgotten",
+            )
         state = await self._snapshots.at(run_stream(run), Version(at))
         assert state is not None, "a version that is there has events"
         return state

@@ -54,6 +54,9 @@ class Snapshots:
     async def offer(self, stream: StreamName, state: RunState, events: Sequence[Recorded]) -> None:
         """Keep the state, if the newest snapshot of its run is far behind. It has seen these events, which are the stream's next, and
         maybe later ones."""
+        if state.head.forgotten_at is not None:
+            await self.forget(stream)
+            return
         before = self._newest.get(stream, _NONE)
         trail = self._trails.get(stream)
         if trail is not None and not trail.add(events):
@@ -94,6 +97,7 @@ class Snapshots:
 
     async def forget(self, stream: StreamName) -> None:
         """Drop the snapshots of a run: it is gone, or they cannot be trusted."""
+        self._trails.pop(stream, None)
         if self._newest.pop(stream, None) is not None:
             await self._models.change(Change("forget_snapshots", {"stream": stream}))
 
