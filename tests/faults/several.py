@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from tests.system.machine import FLOWS, PLAYHEAD, Machine, ended
 
 SERVERS: Final = 3
 LEASE_SECONDS: Final = 3.0  # then another leads a second after the one that led has died
+SCHEDULED: Final = "/api/runs?limit=1000&flow=ticks"
 LEADS: Final = "this server leads"
 LEADS_NO_MORE: Final = "this server no longer leads"
 
@@ -35,7 +37,7 @@ class Several:
         for number in numbers:
             self._launch(number)
         for number in numbers:
-            self.host.wait_for(lambda number=number: self.answers(number), f"server {number} to answer")
+            self.host.wait_for(partial(self.answers, number), f"server {number} to answer")
 
     def _launch(self, number: int) -> None:
         words = (self._store, str(self._ports[number]), str(self.host.home / f"server-{number}"), str(LEASE_SECONDS))
@@ -68,17 +70,23 @@ class Several:
         said = self.said(number)
         return said.rfind(LEADS) > said.rfind(LEADS_NO_MORE)
 
+    def another_leads(self, than: int) -> bool:
+        return any(self.leads(number) for number in range(SERVERS) if number != than)
+
     def leader(self) -> int:
         def look() -> list[int]:
             return [number for number in range(SERVERS) if self.leads(number)]
 
         return self.host.wait_for(look, "one to lead")[0]
 
-    def due_times(self, number: int | None = None) -> list[datetime]:
-        """Of all runs of the schedule, as the log has them; asked of that server, or of any."""
-        url = self.host.url() if number is None else f"http://127.0.0.1:{self._ports[number]}"
-        with urllib.request.urlopen(f"{url}/api/runs?limit=1000&flow=ticks", timeout=30) as answer:
-            return sorted(datetime.fromisoformat(run["scheduled_for"]) for run in json.load(answer)["runs"])
+    def due_times(self) -> list[datetime]:
+        """Of all runs of the schedule, as the log has them."""
+        return _due_times(self.host.get(SCHEDULED))
+
+    def due_times_by(self, number: int) -> list[datetime]:
+        """As that server, which is at work, tells them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[number]}{SCHEDULED}", timeout=30) as answer:
+            return _due_times(answer.read())
 
 
 class Behind(Machine):
@@ -86,6 +94,17 @@ class Behind(Machine):
 
     def url(self) -> str:
         return self.env["PLAYHEAD_SERVER"]
+
+    def get(self, path: str) -> bytes:
+        """Asked again while the server that the balancer chose cannot answer."""
+
+        def look() -> bytes | None:
+            try:
+                return super(Behind, self).get(path)
+            except OSError:
+                return None
+
+        return self.wait_for(look, f"an answer for {path}")
 
 
 @contextmanager
@@ -103,6 +122,10 @@ def several(folder: Path, store: str) -> Generator[Several]:
             host.playhead("register", f"{FLOWS}:{flow}")
         host.start(*PLAYHEAD, "agent", "local", "--server", host.url(), "--capacity", "8", name="agent")
         yield servers
+
+
+def _due_times(page: bytes) -> list[datetime]:
+    return sorted(datetime.fromisoformat(run["scheduled_for"]) for run in json.loads(page)["runs"])
 
 
 def _spare_port() -> int:

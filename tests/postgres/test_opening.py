@@ -120,6 +120,15 @@ async def test_what_is_durable_stays_so_when_the_configuration_changes(postgres:
             await until(lambda: postgres.execute("SHOW synchronous_commit") == [("on",)])
 
 
+async def test_servers_that_begin_a_log_at_the_same_moment_begin_one(postgres: Cluster) -> None:
+    for _ in range(5):
+        url = postgres.new_log()
+        backends = await asyncio.gather(*(open_url(url) for _ in range(4)))
+        for backend in backends:
+            await backend.close()
+        assert len({backend.log_id for backend in backends}) == 1
+
+
 async def test_a_proxy_that_pools_by_transaction_is_refused(postgres: Cluster) -> None:
     url = postgres.new_log()
     async with listening(Pooler(postgres.port)) as port:

@@ -139,7 +139,7 @@ class AgentView(Message):
     version: str
     state: str  # joined | draining | left
     joined_at: str
-    last_contact_seconds: float | None  # since it was last heard of; None if this server has not heard of it
+    last_contact_seconds: float | None  # since any server last heard of it; None if none has since this one began
     runs: tuple[str, ...]  # claimed or running there
 
 
@@ -331,14 +331,15 @@ class ServerApi(Protocol):
     async def report(self, run: str, request: ReportRequest) -> Reported: ...
 
     async def create_token(self, request: TokenRequest) -> TokenView:
-        """It counts when this returns. Refused, "token_exists": the name is a live token's; "too_many_tokens"."""
+        """It counts when this returns; at other servers on the log when they have read of it. Refused, "token_exists": the name is a live
+        token's; "too_many_tokens"."""
         ...
 
     async def tokens(self) -> tuple[TokenView, ...]: ...
 
     async def revoke_token(self, name: str) -> TokenView:
-        """It counts no more when this returns; event streams that it opened end within a heartbeat. Nothing to do for one that is
-        revoked already. NotFound."""
+        """It counts no more when this returns, and at other servers on the log when they have read of it; event streams that it opened end
+        within a heartbeat. Nothing to do for one that is revoked already. NotFound."""
         ...
 
     def events(

@@ -120,11 +120,16 @@ SELECT
     (SELECT a.link FROM appends a WHERE a.position = %(position)s),
     EXISTS (SELECT FROM forgotten f WHERE f.first <= %(position)s AND f.last >= %(position)s)
 
+-- The catalogs and not to_regnamespace: that answers from a cache which, behind a lock that was waited for, has not heard yet of what
+-- its holder made.
 -- name: find_schema
-SELECT to_regnamespace(quote_ident(%(schema)s)) IS NOT NULL AS there
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s) AS there
 
 -- name: find_table
-SELECT to_regclass(quote_ident(%(schema)s) || '.meta') IS NOT NULL AS there
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %(schema)s AND c.relname = 'meta'
+) AS there
 
 -- name: read_meta
 SELECT key, value FROM meta
