@@ -27,7 +27,8 @@ class SharedRecords(MemoryRecords):
 
 
 class SharedMemory(MemoryBackend, SharedBackend):
-    """One server's. While it is `cut_off` every call is an error; `lose_an_answer`: the next `lead` is carried out, and its answer lost."""
+    """One server's. While it is `cut_off` every call is an error, while it is `behind` it cannot follow the log;
+    `lose_an_answer`: the next `lead` is carried out, and its answer lost."""
 
     def __init__(self, records: SharedRecords) -> None:
         super().__init__(records)
@@ -35,6 +36,7 @@ class SharedMemory(MemoryBackend, SharedBackend):
         self._own_news = News(records.events[-1].position if records.events else Position(0))
         records.news.append(self._own_news)
         self.cut_off = False
+        self.behind = False
         self.lose_an_answer = False
 
     @property
@@ -77,6 +79,8 @@ class SharedMemory(MemoryBackend, SharedBackend):
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
         self._check()
+        if self.behind:
+            raise LogUnusable("the read was given up")
         return await super().read_all(after=after, limit=limit)
 
     async def head(self) -> Position:

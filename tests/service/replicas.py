@@ -88,7 +88,7 @@ class Replicas:
                     server.miss(STEP_SECONDS)
                 else:
                     await server.world.clock.advance(STEP_SECONDS)
-                    if not server.backend.cut_off:
+                    if not (server.backend.cut_off or server.backend.behind):
                         await server.see()
             assert sum(server.leads for server in self.servers if not server.stopped) <= 1
 

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from playhead.errors import EpochOver, LogUnusable
-from playhead.ports.server import Claimed
+from playhead.ports.server import Claimed, DiedRequest
 from playhead.service import ServiceSettings
 from tests.service.replicas import Replica, Replicas, open_replicas
 from tests.service.world import ADOPTED, agent, flow, run_id, submitted
@@ -103,6 +103,17 @@ async def test_a_server_that_comes_back_does_not_renew_an_epoch_that_ended_while
         stopped.go_on()
         with pytest.raises(EpochOver):
             await replicas.of(stopped.world.beat(claimed))
+
+
+async def test_a_server_that_is_behind_does_not_renew_an_epoch_that_is_over() -> None:
+    """By what it keeps, and has read of the log, the run is at work."""
+    async with open_replicas() as replicas:
+        one, other = replicas.others
+        claimed = await running_at(replicas, one)
+        one.backend.behind = True
+        await replicas.of(other.world.service.died(run_id(1), DiedRequest(epoch=1, signal=9)))
+        with pytest.raises(EpochOver):
+            await replicas.of(one.world.beat(claimed))
 
 
 async def test_a_leader_that_stood_still_for_three_leases_takes_nothing_back_when_it_goes_on() -> None:
