@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from playhead.core.names import LogId, Position, Version
 from playhead.errors import LogUnusable, UsageError
-from playhead.log.ranges import Range
+from playhead.log.ranges import Range, merged
 from playhead.ports.store import (
     Append,
     Appended,
@@ -54,7 +54,7 @@ async def copy(source: StoreBackend, target: StoreBackend, *, progress: Progress
 
 async def copy_whole(source: RestoringBackend, target: RestoringBackend, *, progress: Progress = unheard) -> Copied:
     head, done = await source.head(), await target.head()
-    forgotten = list(await source.forgotten())
+    forgotten = merged(await source.forgotten())
     if done > 0:
         await _check_beginning(source, target, done, forgotten)
     appends, after = 0, done
@@ -74,9 +74,7 @@ async def _check_beginning(
 ) -> None:
     """Its last append, or what was forgotten there, is the source's: where there is a chain, so is all before it."""
     ours, theirs = await _at(source, done), await _at(target, done)
-    begun = [each for each in forgotten if each[1] <= done] == [
-        each for each in await target.forgotten() if each[1] <= done
-    ]
+    begun = _between(forgotten, Position(0), done) == _between(merged(await target.forgotten()), Position(0), done)
     if source.log_id != target.log_id or ours != theirs or not begun:
         raise UsageError(
             f"the target holds log {target.log_id} up to position {done}, which is no beginning of log {source.log_id}",
@@ -87,9 +85,9 @@ async def _check_beginning(
 async def _check_end(
     source: RestoringBackend, target: RestoringBackend, head: Position, forgotten: Sequence[Range]
 ) -> None:
-    upto = [each for each in await source.forgotten() if each[0] <= head]
+    upto = [each for each in merged(await source.forgotten()) if each[0] <= head]
     same = await target.head() == head and await _at(source, head) == await _at(target, head)
-    if not same or upto != [each for each in forgotten if each[0] <= head] or list(await target.forgotten()) != upto:
+    if not same or upto != [each for each in forgotten if each[0] <= head] or merged(await target.forgotten()) != upto:
         raise LogUnusable(
             f"the copy is not what log {source.log_id} holds up to position {head}",
             hint="was the source compacted meanwhile? Remove the target, and copy again",
