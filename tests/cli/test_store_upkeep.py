@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_old_runs_are_told_first_and_removed_when_that_is_said(call: Call, runs:
     assert call("store", "info", f"sqlite://{archive}", "--json").json["runs"] == {"succeeded": 1, "failed": 1}
     for each in (log, archive):
         assert call("store", "verify", f"sqlite://{each}").code == 0
+
+
+def test_a_forgotten_run_is_shown_as_that(call: Call, runs: Runs, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(runs.home, home)
+    assert call("store", "compact", "--home", str(home), "--ended-before", "0s", "--yes").code == 0
+    for more in ((), ("--steps",), ("--failures",)):
+        page = call("show", runs.squares, "--home", str(home), *more)
+        assert (page.code, page.err) == (0, "")
+        assert "forgotten" in page.out
+    assert call("show", runs.squares, "--home", str(home), "--json").json["forgotten_at"]
+    events = call("events", runs.squares, "--home", str(home))
+    assert (events.code, events.out.count("\n"), "run.forgotten" in events.out) == (0, 1, True)
+    assert call("runs", "--home", str(home), "--json").json == []
 
 
 def test_a_log_that_is_served_is_not_compacted(call: Call, runs: Runs) -> None:

@@ -10,6 +10,7 @@ import pytest
 from playhead.core.names import StreamName, Version
 from playhead.core.replay import Replay
 from playhead.log import Log
+from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.store import Append, Expect, NewEvent, Recorded
 from playhead.service import service as service_module
 from playhead.service.folds import Folds, one_by_one
@@ -125,3 +126,20 @@ async def test_what_a_command_appended_is_not_folded_once_more(monkeypatch: pyte
         await world.seen()
         assert await world.state() == "running"
         assert folded == []
+
+
+async def test_a_stream_whose_beginning_was_forgotten_is_told_anew_by_what_is_left() -> None:
+    """As where another process removed it, while this one had read a part: what was kept does not go before what is left."""
+    records = MemoryRecords()
+    async with Log.open(MemoryBackend(records)) as log:
+        store = FaultyStore(log)
+        behind, seeing = folds(store), folds(store)
+        await say(store, "a", "one", "two")
+        for states in (behind, seeing):
+            await states.fresh(A)
+        await say(store, "a", "three", "four")
+        await MemoryBackend(records).forget(A, upto=Version(3))
+        left = Seen(Version(4), ("four",))
+        assert await behind.fresh(A) == left
+        newest = await MemoryBackend(records).read_stream(A, after=Version(0), limit=10)
+        assert await seeing.seen(A, newest) == left
