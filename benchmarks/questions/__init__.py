@@ -14,6 +14,7 @@ from benchmarks.questions import (
     log,
     many_runs,
     processes,
+    replicas,
     snapshots,
     start,
     stores,
@@ -33,6 +34,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     snapshots.QUESTION,
     active.QUESTION,
     subscribers.QUESTION,
+    replicas.QUESTION,
     idle.QUESTION,
     footprint.QUESTION,
 )
