@@ -22,7 +22,7 @@ from playhead.ports.store import EventStore, Recorded
 from playhead.service.read_models import Change, ReadModels, Row
 
 EVERY: Final = 5_000  # events from one snapshot to the next: folded in some hundredths of a second
-MAX_AGAIN: Final = 1.25  # times the tasks that there are may be read for a state; else its snapshot is a whole one
+MAX_AGAIN: Final = 1.5  # times the tasks that there are may be read for a state; else its snapshot is a whole one
 
 _NEWEST: Final = Version(2**62)  # beyond every version
 
