@@ -41,7 +41,7 @@ test-fast: $(READY)
 	$(BIN)/pytest -n 2 -m "not real and not faults and not simulation"
 
 test-real: $(READY)
-	$(BIN)/pytest -m "real" --timeout 120
+	$(BIN)/pytest -n 2 --dist loadscope -m "real" --timeout 240
 
 test-faults: $(READY)
 	$(BIN)/pytest -m "faults" --timeout 180

@@ -60,7 +60,7 @@ def _only_its_wal_left(home: Path) -> None:
 
 
 def _newer_format(home: Path) -> None:
-    _changed(home, "UPDATE meta SET value = '2' WHERE key = 'format'")
+    _changed(home, "UPDATE meta SET value = '3' WHERE key = 'format'")
 
 
 def _newer_event(home: Path) -> None:
@@ -95,7 +95,7 @@ ROWS = [
     Row("a log that was cut short", _cut_short, 3, ("log.db is damaged or was cut short", "backup")),
     Row("a log without its last page", _cut_by_a_page, 3, ("log.db is damaged or was cut short", "backup")),
     Row("a log of which the wal is left", _only_its_wal_left, 3, ("log.db-wal is still beside it", "backup")),
-    Row("a log in a newer format", _newer_format, 3, ("newer version (format 2", "pip install --upgrade")),
+    Row("a log in a newer format", _newer_format, 3, ("newer version (format 3", "pip install --upgrade")),
     Row("a log with a newer event", _newer_event, 3, ("'run.levitated'", "upgrade")),
     Row("a key that is none", _key_that_is_none, 2, ("key does not hold keys", "restore the file")),
     Row("a key that others may read", _key_that_others_read, 2, ("0644", "chmod 600")),
