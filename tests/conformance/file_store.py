@@ -9,8 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,7 @@ import msgspec
 from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.log import encode
 from playhead.log.memory import MemoryBackend, MemoryRecords
-from playhead.ports.store import Append, Capability, Leading, Outcome, Page, Recorded, SharedBackend
+from playhead.ports.store import Append, Capability, Counted, Leading, Outcome, Page, Recorded, SharedBackend
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -40,7 +39,8 @@ class FileStore(MemoryBackend, SharedBackend):
         self._read = 0  # bytes of it that were replayed
         self._leading: Leading | None = None
         self._taken = False  # whether the newest line made somebody the leader
-        self._signs: Counter[str] = Counter()
+        self._signs: dict[str, int] = {}  # by the number of the newest
+        self._counted = 0
         self.catch_up()
 
     @property
@@ -75,9 +75,9 @@ class FileStore(MemoryBackend, SharedBackend):
     async def hear(self, signs: Collection[str]) -> None:
         self._write(Line(signs=list(signs)))
 
-    async def heard(self) -> Mapping[str, int]:
+    async def heard(self, *, after: int) -> Counted:
         self.catch_up()
-        return dict(self._signs)
+        return Counted(frozenset(key for key, number in self._signs.items() if number > after), self._counted)
 
     async def close(self) -> None:
         if self._file >= 0:
@@ -110,7 +110,8 @@ class FileStore(MemoryBackend, SharedBackend):
         self._taken = line.server is not None and line.after == (self._leading.term if self._leading else 0)
         if line.server is not None and self._taken:
             self._leading = Leading(line.server, line.after + 1)
-        self._signs.update(line.signs)
+        self._counted += bool(line.signs)
+        self._signs.update(dict.fromkeys(line.signs, self._counted))
         outcomes = [self._append(append, encode(append)) for append in line.batch]
         self._news.tell(self._head())
         return outcomes

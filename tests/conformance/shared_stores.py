@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from playhead.ports.store import (
     Appended,
     Capability,
     Conflict,
+    Counted,
     Expect,
     Kept,
     Leading,
@@ -33,7 +33,8 @@ class Common(MemoryRecords):
     """What all backends of a log share, and what some of the planted bugs remember."""
 
     leading: Leading | None = None
-    signs: Counter[str] = field(default_factory=Counter[str])
+    signs: dict[str, int] = field(default_factory=dict[str, int])  # by the number of the newest
+    counted: int = 0
     backends: list[SharedMemory] = field(default_factory=list["SharedMemory"])
     burned: Position = Position(0)
     hidden: set[Position] = field(default_factory=set[Position])
@@ -70,10 +71,11 @@ class SharedMemory(MemoryBackend, SharedBackend):
         return term == after
 
     async def hear(self, signs: Collection[str]) -> None:
-        self._common.signs.update(signs)
+        self._common.counted += 1
+        self._common.signs.update(dict.fromkeys(signs, self._common.counted))
 
-    async def heard(self) -> Mapping[str, int]:
-        return dict(self._common.signs)
+    async def heard(self, *, after: int) -> Counted:
+        return Counted(frozenset(k for k, n in self._common.signs.items() if n > after), self._common.counted)
 
     async def close(self) -> None:
         self._common.backends.remove(self)
@@ -197,8 +199,18 @@ class CountsOnce(SharedMemory):
     """A sign that is known already is not counted again."""
 
     async def hear(self, signs: Collection[str]) -> None:
-        for sign in signs:
-            self._common.signs.setdefault(sign, 1)
+        await super().hear([sign for sign in signs if sign not in self._common.signs])
+
+
+class NumbersAreDrawnBefore(SharedMemory):
+    """A sign's number is drawn when it is asked to count, and may come to be seen below one that was read."""
+
+    async def hear(self, signs: Collection[str]) -> None:
+        self._common.counted += 1
+        number = self._common.counted
+        for _ in range(number % 3):
+            await asyncio.sleep(0)
+        self._common.signs.update(dict.fromkeys(signs, number))
 
 
 # --- FORGETS ----------------------------------------------------------------------------------------------------------

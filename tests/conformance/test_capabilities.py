@@ -47,6 +47,9 @@ PLANTED: Final[dict[type[planted.SharedMemory], set[str]]] = {
     planted.CountsOnce: {
         "signs_of_life_are_counted",
     },
+    planted.NumbersAreDrawnBefore: {
+        "no_sign_of_life_is_missed",
+    },
     planted.ForgetsAllOfIt: {
         "what_is_forgotten_is_gone_and_nothing_else",
     },

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.log.news import News
-from playhead.ports.store import Append, Capability, Leading, Outcome, Page, Recorded, SharedBackend
+from playhead.ports.store import Append, Capability, Counted, Leading, Outcome, Page, Recorded, SharedBackend
 
 
 @dataclass
@@ -18,7 +18,8 @@ class SharedRecords(MemoryRecords):
     """What the servers have in common."""
 
     leader: Leading | None = None
-    signs: Counter[str] = field(default_factory=Counter[str])
+    signs: dict[str, int] = field(default_factory=dict[str, int])  # by the number of the newest
+    counted: int = 0
     news: list[News] = field(default_factory=list[News])
 
     def forget_what_is_not_in_the_log(self) -> None:
@@ -28,7 +29,7 @@ class SharedRecords(MemoryRecords):
 
 class SharedMemory(MemoryBackend, SharedBackend):
     """One server's. While it is `cut_off` every call is an error, while it is `behind` it cannot follow the log;
-    `lose_an_answer`: the next `lead` is carried out, and its answer lost."""
+    `lose_an_answer`: the next `lead` is carried out, and its answer lost. A commit waits until it `may_commit`."""
 
     def __init__(self, records: SharedRecords) -> None:
         super().__init__(records)
@@ -38,6 +39,8 @@ class SharedMemory(MemoryBackend, SharedBackend):
         self.cut_off = False
         self.behind = False
         self.lose_an_answer = False
+        self.may_commit, self.asked_to_commit = asyncio.Event(), asyncio.Event()
+        self.may_commit.set()
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -60,14 +63,17 @@ class SharedMemory(MemoryBackend, SharedBackend):
 
     async def hear(self, signs: Collection[str]) -> None:
         self._check()
-        self._shared.signs.update(signs)
+        self._shared.counted += 1
+        self._shared.signs.update(dict.fromkeys(signs, self._shared.counted))
 
-    async def heard(self) -> Mapping[str, int]:
+    async def heard(self, *, after: int) -> Counted:
         self._check()
-        return dict(self._shared.signs)
+        return Counted(frozenset(k for k, n in self._shared.signs.items() if n > after), self._shared.counted)
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
         self._check()
+        self.asked_to_commit.set()
+        await self.may_commit.wait()
         outcomes = await super().commit(batch)
         for news in self._shared.news:
             news.tell(await super().head())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.ports.store import Leading
 from playhead.service import Service, ServiceSettings
-from playhead.service.leadership import NOBODY
+from playhead.service.leadership import NOBODY, Leadership
 from playhead.testing.clock import VirtualClock
-from tests.log.shared import SharedRecords
+from tests.log.shared import SharedMemory, SharedRecords
 from tests.service.replicas import open_replicas
+from tests.service.world import flow
 
 TERMS: Final = ServiceSettings()
 TAKEN_OVER: Final = TERMS.takeover_seconds + 2 * TERMS.lead_seconds
@@ -99,6 +101,65 @@ async def test_somebody_leads_again_when_it_is_forgotten_who_did() -> None:
             replicas.records.forget_what_is_not_in_the_log()
             await replicas.advance(TAKEN_OVER)
             assert replicas.leader.leads
+
+
+async def test_nobody_takes_over_while_one_may_lead_of_whom_the_store_has_forgotten() -> None:
+    """The leader believes in itself for a while; `advance` looks at each step that never two lead at once."""
+    async with open_replicas() as replicas:
+        leader = replicas.leader
+        leader.backend.cut_off = True
+        replicas.records.forget_what_is_not_in_the_log()
+        await replicas.others[0].world.service.register_flow(flow())
+        await replicas.advance(TERMS.lead_seconds)
+        assert replicas.leader is leader
+        await replicas.advance(TAKEN_OVER)
+        assert replicas.leader is not leader
+
+
+async def test_a_server_that_begins_on_a_log_that_has_forgotten_its_leader_waits_for_that_one() -> None:
+    records = SharedRecords()
+    one = SharedMemory(records)
+    async with Log.open(one) as log, Service(log, clock=VirtualClock()) as service:
+        await service.register_flow(flow())
+        assert service.leads, "a new log: nobody did before"
+        one.cut_off = True
+    records.forget_what_is_not_in_the_log()
+    clock = VirtualClock()
+    async with Log.open(SharedMemory(records)) as log, Service(log, clock=clock) as service:
+        await clock.advance(TERMS.takeover_seconds - TERMS.lead_seconds)
+        assert not service.leads
+        await clock.advance(2 * TERMS.lead_seconds)
+        assert service.leads
+
+
+async def test_a_term_whose_answer_took_longer_than_the_term_is_no_lead() -> None:
+    """Neither told nor acted upon: somebody else may have taken over."""
+    gained: list[float] = []
+    clock, backend = VirtualClock(), _Slow(SharedRecords())
+    leadership = Leadership(backend, clock, TERMS, lambda: gained.append(clock.monotonic()))
+    counting = asyncio.ensure_future(leadership.run())
+    await clock.advance(2 * TERMS.takeover_seconds)
+    backend.answers.set()
+    await clock.advance(0)
+    assert not leadership.leads
+    assert not gained
+    await clock.advance(TERMS.lead_seconds)
+    assert leadership.leads
+    assert len(gained) == 1
+    counting.cancel()
+
+
+class _Slow(SharedMemory):
+    """One that answers its first `lead` when it is told to."""
+
+    def __init__(self, records: SharedRecords) -> None:
+        super().__init__(records)
+        self.answers = asyncio.Event()
+
+    async def lead(self, server: str, *, after: int) -> bool:
+        led = await super().lead(server, after=after)
+        await self.answers.wait()
+        return led
 
 
 async def test_of_those_who_take_over_at_the_same_moment_one_does() -> None:

@@ -8,9 +8,13 @@ from typing import Final
 
 import pytest
 
+from playhead.core.names import Epoch, RunId, run_stream
 from playhead.errors import EpochOver, LogUnusable
 from playhead.ports.server import Claimed, DiedRequest
 from playhead.service import ServiceSettings
+from playhead.service.signs import Heard, Signs
+from playhead.testing.clock import VirtualClock
+from tests.log.shared import SharedMemory, SharedRecords
 from tests.service.replicas import Replica, Replicas, open_replicas
 from tests.service.world import ADOPTED, agent, flow, run_id, submitted
 
@@ -23,6 +27,10 @@ TAKEN_OVER: Final = TERMS.takeover_seconds + 2 * TERMS.lead_seconds
 async def running_at(replicas: Replicas, server: Replica) -> Claimed:
     """A run whose agent and runner know that server only."""
     return await replicas.of(server.world.running())
+
+
+def of_runners(replicas: Replicas) -> list[str]:
+    return [sign for sign in replicas.records.signs if sign.startswith("run/")]
 
 
 async def lost(replicas: Replicas) -> bool:
@@ -49,7 +57,7 @@ async def test_what_a_runner_tells_another_server_renews_its_lease_and_asks_nobo
             news = ADOPTED if seq == 0 else submitted(f"k~{seq}")
             await replicas.of((one, other)[seq % 2].world.report(claimed, seq, news))
         assert not await lost(replicas)
-        assert not replicas.records.signs, "it is in the log, where the leader sees it"
+        assert not of_runners(replicas), "it is in the log, where the leader sees it"
 
 
 async def test_whoever_is_heard_of_by_nobody_loses_the_run_within_a_lease_and_two_sweeps() -> None:
@@ -138,7 +146,7 @@ async def test_whoever_begins_to_lead_gives_everyone_a_full_term() -> None:
         for _ in range(5):
             await replicas.advance(BEAT)
             assert await leader.world.beat(claimed) == pytest.approx(LEASE), "the leader asks nobody"
-        assert not replicas.records.signs
+        assert not of_runners(replicas)
         leader.die()
         await replicas.advance(TERMS.takeover_seconds - 2 * TERMS.lead_seconds)
         while not any(server.leads for server in replicas.servers[1:]):
@@ -160,6 +168,63 @@ async def test_signs_that_are_forgotten_cost_no_runner_its_lease() -> None:
         assert not await lost(replicas)
 
 
+async def test_a_sign_that_nobody_saw_before_the_counts_were_lost_is_seen_by_those_behind() -> None:
+    """The count of a key is the same before and after: what tells them apart is the counting's."""
+    async with open_replicas() as replicas:
+        one, _ = replicas.others
+        claimed = await running_at(replicas, one)
+        await replicas.advance(BEAT)
+        await replicas.of(one.world.beat(claimed))
+        await replicas.advance(2 * SWEEP)
+        replicas.records.signs.clear()
+        await replicas.advance(2 * BEAT)
+        sent = one.world.clock.monotonic()
+        told = await replicas.of(one.world.beat(claimed))
+        await replicas.advance(sent + told - one.world.clock.monotonic() - 0.25)
+        assert not await lost(replicas)
+
+
+async def test_at_its_first_look_a_server_takes_every_runner_for_heard_of_and_no_agent() -> None:
+    """It may lead already, and have begun everyone's term before a sign that came before this look; an agent may be gone for hours."""
+    backend = SharedMemory(SharedRecords())
+    await backend.hear([f"run/{run_id(1)}/1", "agent/otter"])
+    signs = Signs(backend, VirtualClock())
+    assert await signs.read() == Heard(((RunId(run_id(1)), Epoch(1)),))
+    assert await signs.read() == Heard()
+
+
+async def test_only_what_was_counted_since_the_last_look_is_read() -> None:
+    async with open_replicas() as replicas:
+        one, _ = replicas.others
+        signs = Signs(one.backend, one.world.clock)
+        await one.backend.hear([f"run/{run_id(number)}/1" for number in range(1_000)])
+        await signs.read()
+        await one.backend.hear([f"run/{run_id(7)}/1", "agent/otter"])
+        assert await signs.read() == Heard(((RunId(run_id(7)), Epoch(1)),), ("otter",))
+        assert await signs.read() == Heard()
+
+
+async def test_who_is_heard_of_while_others_are_taken_back_keeps_the_run() -> None:
+    """The second was over when the round began; the first took its time."""
+    async with open_replicas(1) as replicas:
+        server = replicas.leader
+        world = server.world
+        await world.service.register_flow(flow())
+        await world.service.join(agent())
+        claims = [await world.running(number) for number in (1, 2)]
+        await replicas.advance(LEASE - SWEEP)
+        server.backend.may_commit.clear()
+        server.backend.asked_to_commit.clear()
+        await world.clock.advance(2 * SWEEP)
+        await server.backend.asked_to_commit.wait()
+        assert await world.beat(claims[1]) == LEASE
+        server.backend.may_commit.set()
+        await world.until("run.lost")
+        await replicas.advance(2 * SWEEP)
+        (taken,) = await world.recorded("run.lost")
+        assert taken.stream == run_stream(run_id(1))
+
+
 async def test_an_earlier_epochs_sign_renews_nothing() -> None:
     async with open_replicas() as replicas:
         one, _ = replicas.others
@@ -167,7 +232,7 @@ async def test_an_earlier_epochs_sign_renews_nothing() -> None:
         for epoch in (2, 3):
             for _ in range(3):
                 await replicas.advance(LEASE / 2)
-                replicas.records.signs[f"run/{run_id(1)}/{epoch}"] += 1
+                await one.backend.hear([f"run/{run_id(1)}/{epoch}"])
         assert await lost(replicas)
 
 
@@ -208,6 +273,20 @@ async def test_each_server_tells_when_an_agent_was_last_heard_of_by_any() -> Non
                 assert seconds >= 30
 
 
+async def test_who_joins_or_claims_is_heard_of_by_every_server() -> None:
+    async with open_replicas() as replicas:
+        one, _ = replicas.others
+        await replicas.of(one.world.service.register_flow(flow()))
+        await replicas.of(one.world.ask())
+        for request in (one.world.service.join(agent()), one.world.claim()):
+            await replicas.advance(30)
+            await replicas.of(request)
+            await replicas.advance(2 * SWEEP)
+            for seconds in await last_contacts(replicas):
+                assert seconds is not None
+                assert seconds < 30
+
+
 async def test_a_claim_is_its_agents_while_any_server_hears_of_that() -> None:
     async with open_replicas() as replicas:
         one, other = replicas.others
@@ -244,3 +323,14 @@ async def test_who_waits_for_a_sign_to_be_handed_on_is_told_when_the_server_ends
         await one.end()
         with pytest.raises(LogUnusable, match="ending"):
             await beating
+
+
+async def test_a_sign_that_comes_when_the_server_has_ended_is_refused_and_keeps_nobody_waiting() -> None:
+    signs = Signs(SharedMemory(SharedRecords()), VirtualClock())
+    running = asyncio.ensure_future(signs.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(LogUnusable, match="ending"):
+        await signs.of_runner(RunId(run_id(1)), Epoch(1))

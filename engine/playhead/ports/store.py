@@ -181,6 +181,13 @@ class Leading(msgspec.Struct, frozen=True, gc=False):
     term: int
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """Keys of which signs of life were counted, each once, and up to where in the counting."""
+
+    keys: frozenset[str]
+    upto: int
+
+
 class SharedBackend(StoreBackend, Protocol):
     """Several servers on one log. What they tell each other here is not in the log and need not be durable: a loss of it costs
     everyone a full lease, and nothing else."""
@@ -194,11 +201,12 @@ class SharedBackend(StoreBackend, Protocol):
         ...
 
     async def hear(self, signs: Collection[str]) -> None:
-        """Count one more sign of life for each of these keys."""
+        """Count one more sign of life for each of these keys, of which none is empty. On return every `heard` tells it."""
         ...
 
-    async def heard(self) -> Mapping[str, int]:
-        """How often each key was counted. One that nobody counted for a day may be missing."""
+    async def heard(self, *, after: int) -> Counted:
+        """The keys that were counted since the answer whose `upto` this is; since 0: all, but one that nobody counted for a day may
+        be missing. A key may come that was not counted since, as when the counts were lost; one that was never stays away."""
         ...
 
 

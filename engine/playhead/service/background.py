@@ -28,11 +28,12 @@ async def persist(work: Callable[[], Awaitable[None]], clock: Clock) -> None:
 
 
 def _fault(error: BaseException) -> str:
-    """The system's or SQLite's own name of what is behind an error: a server's log holds no error's text."""
+    """The system's, SQLite's or PostgreSQL's own name of what is behind an error: a server's log holds no error's text."""
     cause: BaseException | None = error
     while cause is not None:
-        if name := getattr(cause, "sqlite_errorname", None):
-            return str(name)
+        for name in ("sqlite_errorname", "sqlstate"):
+            if known := getattr(cause, name, None):
+                return str(known)
         if isinstance(cause, OSError) and cause.errno is not None:
             return errno.errorcode.get(cause.errno, str(cause.errno))
         cause = cause.__cause__

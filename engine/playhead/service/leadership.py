@@ -21,6 +21,9 @@ from playhead.ports.store import Leading, SharedBackend
 from playhead.service.settings import ServiceSettings
 
 NOBODY: Final = ""  # leads when the leader has ended in good order: the next need not wait
+FORGOTTEN: Final = Leading(
+    "?", 0
+)  # nobody knows who led, if anybody did: that one may believe in itself for a while yet
 RESIGN_SECONDS: Final = 1.0  # for saying so: what fails here costs the others their wait, and nothing else
 
 _log = logging.getLogger(__name__)
@@ -28,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 class Leadership:
     """`shared` is None where this server is alone on its log: then it leads, always. `gained` is called each time when it begins to
-    lead beside others, before it knows of it."""
+    lead beside others, before anything is done for that."""
 
     def __init__(
         self, shared: SharedBackend | None, clock: Clock, settings: ServiceSettings, gained: Callable[[], None]
@@ -72,9 +75,13 @@ class Leadership:
         if self._term is not None and await self._count_up(shared, self._term):
             return
         asked = self._clock.monotonic()
-        newest = await shared.leading()
-        if newest is None or newest.server in (NOBODY, self._server) or self._is_silent(newest, asked):
-            await self._count_up(shared, newest.term if newest is not None else 0)
+        newest = await shared.leading() or FORGOTTEN
+        if (
+            newest.server in (NOBODY, self._server)
+            or self._is_silent(newest, asked)
+            or (newest == FORGOTTEN and await shared.head() == 0)  # a new log: nobody did
+        ):
+            await self._count_up(shared, newest.term)
 
     async def _count_up(self, shared: SharedBackend, after: int) -> bool:
         asked = self._clock.monotonic()  # whoever sees this term sees it later, and waits from then on
@@ -83,11 +90,12 @@ class Leadership:
                 _log.info("this server no longer leads those on its log")
             self._term = None
             return False
-        if not self.leads:
+        led = self.leads
+        self._term, self._until = after + 1, asked + self._settings.takeover_seconds
+        if self.leads and not led:  # the answer may have taken longer than the term
             _log.info("this server leads those on its log")
             self._gained()
-        self._term, self._until = after + 1, asked + self._settings.takeover_seconds
-        self._begins.set()
+            self._begins.set()
         return True
 
     def _is_silent(self, newest: Leading, asked: float) -> bool:

@@ -104,6 +104,11 @@ class Leases:
         self._forgive(now)
         return [Ended(run, lease.epoch) for run, lease in self._leases.items() if self._is_over(lease, now)]
 
+    def is_over(self, ended: Ended, now: float) -> bool:
+        """Whether it was so at that moment, by all that was heard since."""
+        lease = self._leases.get(ended.run)
+        return lease is not None and lease.epoch == ended.epoch and self._is_over(lease, now)
+
     def _forgive(self, now: float) -> None:
         """Every term is longer by the time in which nobody here listened: the process was stopped, or its loop held up."""
         away = now - self._looked - self._settings.sweep_seconds

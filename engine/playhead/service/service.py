@@ -263,7 +263,9 @@ class Service(Guarded):
     # --- agents -----------------------------------------------------------------------------------------------------
 
     async def join(self, hello: AgentHello) -> None:
-        await self._reached(await self._agents.join(hello.joined))
+        joined = await self._agents.join(hello.joined)
+        self._signs.of_agent(hello.joined.agent)
+        await self._reached(joined)
 
     async def agent_beat(self, agent: str) -> None:
         await self._agents.beat(agent)
@@ -281,7 +283,7 @@ class Service(Guarded):
 
     async def claim(self, run: str, request: ClaimRequest) -> Claimed:
         await self._agents.check_may_claim(request.agent)
-        await self._agents.beat(request.agent)
+        await self.agent_beat(request.agent)
         command = Claim(
             agent=AgentId(request.agent),
             claim=request.claim,

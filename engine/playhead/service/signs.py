@@ -1,13 +1,13 @@
-"""Signs of life that one server hands on to the others on its log. Owns what waits to be handed on, and the counts as last read.
+"""Signs of life that one server hands on to the others on its log. Owns what waits to be handed on, and how far it has read.
 
-A sign is a count by a key, of a runner's epoch or of an agent. It says nothing of when: whoever sees that a count has changed takes
+A sign is a key that was counted, of a runner's epoch or of an agent. It says nothing of when: whoever sees that it was counted takes
 it for a sign at that moment, on its own clock, which is never earlier than the sign was.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,11 +44,14 @@ class Signs:
         self._clock = clock
         self._next: _Batch | None = None
         self._wanted = asyncio.Event()
-        self._counts: Mapping[str, int] | None = None
+        self._upto: int | None = None  # of the counting
+        self._ended = False
 
     async def of_runner(self, run: RunId, epoch: Epoch) -> None:
         """Return when whoever leads, now or later, can see it. Raises the log's errors: then the sign does not count."""
         if self._shared is not None:
+            if self._ended:  # a request may outlive what works here
+                raise _ending()
             await asyncio.shield(self._add(f"{_RUNNER}{run}/{epoch}").done)
 
     def of_agent(self, agent: str) -> None:
@@ -59,20 +62,28 @@ class Signs:
     async def run(self) -> None:
         """Hand on what waits, some of it at a time. Ends never; who waits is told of the log's errors."""
         try:
+            self._ended = False
             while self._shared is not None:
                 await self._wanted.wait()
                 await self._clock.sleep(GATHER_SECONDS)
                 await self._hand_on(self._shared)
         finally:
-            self._end(LogUnusable("the server is ending", hint="ask again"))
+            self._ended = True
+            if self._next is not None:
+                _fail(self._next)
+                self._next = None
 
     async def read(self) -> Heard:
-        """Of whom any server has counted a sign since the last look; of nobody at the first, which cannot tell."""
+        """Of whom any server has counted a sign since the last look.
+
+        The first cannot tell: each runner ever counted has a full term then, as with any server that begins, and of agents nothing is
+        known.
+        """
         if self._shared is None:
             return Heard()
-        counts = await self._shared.heard()
-        before, self._counts = self._counts, counts
-        return _heard([] if before is None else [sign for sign, count in counts.items() if before.get(sign) != count])
+        counted = await self._shared.heard(after=self._upto or 0)
+        first, self._upto = self._upto is None, counted.upto
+        return _heard(sign for sign in counted.keys if not (first and sign.startswith(_AGENT)))
 
     def _add(self, sign: str) -> _Batch:
         if self._next is None:
@@ -90,15 +101,10 @@ class Signs:
         except PlayheadError as error:
             _fail(batch, error)
         except BaseException:
-            _fail(batch, LogUnusable("the server is ending", hint="ask again"))
+            _fail(batch)
             raise
         else:
             batch.done.set_result(None)
-
-    def _end(self, error: PlayheadError) -> None:
-        if self._next is not None:
-            _fail(self._next, error)
-            self._next = None
 
 
 def _heard(signs: Iterable[str]) -> Heard:
@@ -113,6 +119,10 @@ def _heard(signs: Iterable[str]) -> Heard:
     return Heard(tuple(runners), tuple(agents))
 
 
-def _fail(batch: _Batch, error: PlayheadError) -> None:
-    batch.done.set_exception(error)
+def _fail(batch: _Batch, error: PlayheadError | None = None) -> None:
+    batch.done.set_exception(error or _ending())
     batch.done.exception()  # nobody need be waiting
+
+
+def _ending() -> PlayheadError:
+    return LogUnusable("the server is ending", hint="ask again")

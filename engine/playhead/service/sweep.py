@@ -56,7 +56,8 @@ class Sweep:
         if not self._leadership.leads:
             return
         for ended in self._leases.ended(began):
-            if self._leadership.leads:  # it may have been stopped since
+            # What was before it took its time: this server may lead no more, and whom it waited for may have been heard of.
+            if self._leases.is_over(ended, began) and self._leadership.leads:
                 await self._take_back(ended)
 
     async def _listen(self) -> None:

@@ -18,6 +18,7 @@ from playhead.log.ranges import Range
 from playhead.ports.store import (
     Append,
     Capability,
+    Counted,
     ForgettingBackend,
     Kept,
     Leading,
@@ -122,8 +123,12 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
         if signs:
             await self._readers.use(partial(_hear, signs=signs))
 
-    async def heard(self) -> Mapping[str, int]:
-        return dict(await self._readers.rows("heard"))
+    async def heard(self, *, after: int) -> Counted:
+        numbers: dict[str, int] = dict(await self._readers.rows("heard", {"after": after}))
+        upto = numbers.pop("", 0)
+        if upto < after:  # the table was lost, and the database's clock was put back
+            return await self.heard(after=0)
+        return Counted(frozenset(numbers), upto)
 
     async def forget(self, stream: StreamName, *, upto: Version) -> int:
         return await self._readers.use(partial(keeping.forget, stream=stream, upto=upto))

@@ -193,17 +193,50 @@ async def one_leads_at_a_time(place: Place) -> None:
 @STORE_CHECKS.check
 async def signs_of_life_are_counted(place: Place) -> None:
     async with shared(place) as one, shared(place) as other:
-        quick, slow, never = (f"check/{new_id()}" for _ in range(3))
+        quick, slow, never = keys = [f"check/{new_id()}" for _ in range(3)]
+        start = (await one.heard(after=0)).upto
         await one.hear([quick, slow])
-        await asyncio.gather(*(store.hear([quick]) for store in (one, other, one, other)))
         for store in (one, other):
-            heard = await store.heard()
-            counts = (heard.get(quick), heard.get(slow), heard.get(never))
-            expect(counts == (5, 1, None), f"keys counted 5 times, once and never have the counts {counts}")
+            for after in (0, start):
+                heard = set(keys) & (await store.heard(after=after)).keys
+                expect(
+                    heard == {quick, slow}, f"two of three keys were counted, and after {after} it tells {len(heard)}"
+                )
+        start = (await other.heard(after=start)).upto
+        expect((await one.heard(after=start)).upto == start, "nothing was counted, and the counting went on")
         await other.hear([])
         await other.hear([slow])
-        count = (await one.heard()).get(slow)
-        expect(count == 2, f"a key counted twice has the count {count}")
+        expect(slow in (await one.heard(after=start)).keys, "a key that was counted again is not told again")
+        expect(never not in (await one.heard(after=0)).keys, "a key is told that nobody counted")
+
+
+@STORE_CHECKS.check
+async def no_sign_of_life_is_missed(place: Place) -> None:
+    """Several count, one reads on from what it was told last: in the end it was told of every sign."""
+    async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(shared(place))
+        stores = [await stack.enter_async_context(shared(place)) for _ in range(BACKENDS)]
+        start = (await reader.heard(after=0)).upto
+        signs = [[f"check/{new_id()}" for _ in range(COMMITS)] for _ in stores]
+
+        async def count(store: SharedBackend, keys: Sequence[str]) -> None:
+            for key in keys:
+                await store.hear([key])
+
+        counting, told = asyncio.gather(*map(count, stores, signs)), set[str]()
+        try:
+            while True:
+                ended = counting.done()
+                heard = await reader.heard(after=start)
+                expect(heard.upto >= start, f"the counting went back from {start} to {heard.upto}")
+                told, start = told | heard.keys, heard.upto
+                if ended:
+                    break
+                await asyncio.sleep(0)
+        finally:
+            await counting
+        missed = {key for keys in signs for key in keys} - told
+        expect(not missed, f"{BACKENDS * COMMITS} signs were counted, and {len(missed)} were never told")
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------------

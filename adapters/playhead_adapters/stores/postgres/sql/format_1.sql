@@ -58,12 +58,15 @@ CREATE UNLOGGED TABLE leader (
     term   bigint NOT NULL
 );
 
--- How often each key gave a sign of life, and when last.
+-- When each key gave its newest sign of life: by the number of the counting, which goes up with each, and by the clock. The row of the
+-- empty key holds the newest number, and whoever counts holds that row until the end: no number becomes visible below one that was
+-- read. Numbers begin at the clock's microseconds, so that those behind a loss of this table are above those before it.
 CREATE UNLOGGED TABLE signs (
-    key   text PRIMARY KEY,
-    count bigint NOT NULL,
-    at    timestamptz NOT NULL
+    key    text PRIMARY KEY,
+    number bigint NOT NULL,
+    at     timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+CREATE INDEX signs_by_number ON signs (number);
 
 -- The numbers of these names, new ones included. Only under the lock of `head`.
 CREATE FUNCTION numbers_1(wanted text[]) RETURNS bigint[] LANGUAGE plpgsql AS $$

@@ -165,13 +165,23 @@ RETURNING term
 -- name: lead_on
 UPDATE leader SET server = %(server)s, term = term + 1 WHERE term = %(after)s RETURNING term
 
--- In the order of the keys, so that two servers never wait for each other.
+-- One after the other, as the row of the empty key has it.
 -- name: hear
-INSERT INTO signs (key, count, at) SELECT k, 1, now() FROM unnest(%(keys)s::text[]) AS u (k) ORDER BY k
-ON CONFLICT (key) DO UPDATE SET count = signs.count + 1, at = excluded.at
+WITH counting AS (
+    INSERT INTO signs (key, number, at) VALUES ('', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, now())
+    ON CONFLICT (key) DO UPDATE SET number = signs.number + 1, at = excluded.at
+    RETURNING number
+)
+INSERT INTO signs (key, number, at) SELECT k, c.number, now() FROM counting c, unnest(%(keys)s::text[]) AS u (k)
+ON CONFLICT (key) DO UPDATE SET number = excluded.number, at = excluded.at
 
+-- Some of the oldest each time: more than ever come anew with one request, and few to look at. Those that are being counted again stay.
 -- name: forget_signs
-DELETE FROM signs WHERE at < now() - interval '1 day'
+DELETE FROM signs WHERE key IN (
+    SELECT key FROM signs WHERE key <> '' ORDER BY number LIMIT 100 FOR UPDATE SKIP LOCKED
+) AND at < now() - interval '1 day'
 
 -- name: heard
-SELECT key, count FROM signs
+SELECT key, number FROM signs WHERE key = ''
+UNION ALL
+SELECT key, number FROM signs WHERE number > %(after)s AND key <> ''
