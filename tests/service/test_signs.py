@@ -212,6 +212,8 @@ async def test_who_is_heard_of_while_others_are_taken_back_keeps_the_run() -> No
         await world.service.register_flow(flow())
         await world.service.join(agent())
         claims = [await world.running(number) for number in (1, 2)]
+        await world.seen()
+        assert {await world.beat(claimed) for claimed in claims} == {LEASE}
         await replicas.advance(LEASE - SWEEP)
         server.backend.may_commit.clear()
         server.backend.asked_to_commit.clear()
