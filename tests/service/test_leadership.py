@@ -86,6 +86,33 @@ async def test_a_leader_that_is_cut_off_leads_no_more_when_another_may() -> None
         assert replicas.leader is other
 
 
+async def test_a_leader_that_cannot_follow_the_log_leaves_it_to_another() -> None:
+    """It counts its term up as ever, and would take nothing back."""
+    async with open_replicas() as replicas:
+        behind, (one, _) = replicas.leader, replicas.others
+        await replicas.of(one.world.running())
+        behind.backend.behind = True
+        await replicas.of(one.world.service.register_flow(flow("another")))
+        await replicas.advance(2 * TAKEN_OVER)
+        assert replicas.leader is not behind
+        await replicas.advance(TERMS.lease_seconds + 2 * TERMS.sweep_seconds)
+        assert await one.world.recorded("run.lost")
+
+
+async def test_where_there_is_no_other_it_leads_again_when_it_can_follow_the_log() -> None:
+    async with open_replicas(2) as replicas:
+        behind, (other,) = replicas.leader, replicas.others
+        await replicas.of(other.world.running())
+        behind.backend.behind = True
+        await replicas.of(other.world.service.register_flow(flow("another")))
+        other.die()
+        await replicas.advance(3 * TAKEN_OVER)
+        behind.backend.behind = False
+        await replicas.advance(2 * TAKEN_OVER + TERMS.lease_seconds)
+        assert replicas.leader is behind
+        assert await behind.world.recorded("run.lost")
+
+
 async def test_a_leader_whose_count_was_taken_and_not_answered_goes_on() -> None:
     async with open_replicas() as replicas:
         leader = replicas.leader

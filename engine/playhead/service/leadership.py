@@ -46,6 +46,7 @@ class Leadership:
         self._until = 0.0  # on the monotonic clock: it leads until then, unless it counts on
         self._newest: Leading | None = None  # as it was when it changed last
         self._changed = 0.0
+        self._rests_until = 0.0
 
     @property
     def leads(self) -> bool:
@@ -71,8 +72,16 @@ class Leadership:
             await self._shared.lead(NOBODY, after=self._term)
         self._term = None
 
+    async def hand_over(self) -> None:
+        """Another may lead at once; and this one not before another has had the time to."""
+        _log.warning("this server cannot follow the log, and leaves it to another to lead")
+        self._rests_until = self._clock.monotonic() + self._settings.takeover_seconds
+        await self.resign()
+
     async def _look(self, shared: SharedBackend) -> None:
         if self._term is not None and await self._count_up(shared, self._term):
+            return
+        if self._clock.monotonic() < self._rests_until:
             return
         asked = self._clock.monotonic()
         newest = await shared.leading() or FORGOTTEN

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from playhead.core import events as ev
 from playhead.core.decide import Lose
+from playhead.errors import Refused
 from playhead.ports.clock import Clock
 from playhead.ports.store import EventStore
 from playhead.service.agents import Agents
@@ -68,7 +69,10 @@ class Sweep:
         for run, epoch in heard.runners:
             self._leases.heard(run, epoch)
         if self._leadership.leads:
-            await self._models.reached(await self._store.head())
+            try:
+                await self._models.wait_for(await self._store.head(), self._settings.takeover_seconds)
+            except Refused:  # its disk may be full, and the others' not: as long as it led nothing would be taken back
+                await self._leadership.hand_over()
 
     async def _take_back(self, ended: Ended) -> None:
         command = Lose(epoch=ended.epoch, reason=ev.LossReason.LEASE_EXPIRED, now=self._clock.now())
