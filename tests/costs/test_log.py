@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +19,8 @@ from playhead.core.state import TaskStatus
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.log.sqlite import rows, url_for
+from playhead.log.sqlite.file import open_writer
+from playhead.log.sqlite.writer import Writer
 from playhead.ports.store import Append, Expect
 from tests.core.samples import GRANT, MAC, RUN, RUNNING, after
 from tests.log.backends import Around
@@ -91,6 +95,25 @@ async def test_an_append_is_decoded_once_by_a_reader_that_takes_it_in_pages(
                 if seen == len(RUNNING) + len(STEPS):
                     break
     assert len(decoded) == 2
+
+
+def test_nothing_of_an_append_asks_sqlite3_for_an_adapter(tmp_path: Path) -> None:
+    """It looks for one for bytes and None, in Python, which takes as long as the row itself."""
+    with closing(open_writer(tmp_path / "log.db", busy_seconds=0, max_bytes=None)) as connection:
+        rows: list[Sequence[object]] = []
+
+        class Watched:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(connection, name)
+
+            def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+                rows.append(values)
+                return connection.execute(sql, values)
+
+        watched = cast(sqlite3.Connection, Watched())
+        Writer(tmp_path / "log.db", watched).write([append_of(RUNNING, "ab" * 16), append_of(STEPS, "b", 0)])
+    kinds = {type(value) for values in rows for value in values}
+    assert kinds == {int, str, bytearray}
 
 
 async def test_a_stream_of_a_few_thousand_events_is_a_few_reads() -> None:

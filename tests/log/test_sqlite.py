@@ -73,7 +73,7 @@ async def test_a_batch_on_warm_streams_costs_a_statement_for_many_rows(tmp_path:
         assert [s.split()[0] for s in statements if s.startswith(("SELECT", "INSERT"))] == ["INSERT"] * 3
         statements.clear()
         writer.write([new(expected=Version(7)), *[new() for _ in range(10)]])
-        assert [s.split()[0] for s in statements if s.startswith(("SELECT", "INSERT"))] == ["SELECT", "INSERT"]
+        assert [s.split()[0] for s in statements if s.startswith(("SELECT", "INSERT"))] == ["INSERT", "SELECT"]
 
 
 async def test_a_known_append_in_a_batch_is_found_and_costs_the_others_nothing(tmp_path: Path) -> None:
@@ -93,6 +93,28 @@ async def test_a_known_append_in_a_batch_is_found_and_costs_the_others_nothing(t
             Appended(Position(4), Position(4), Version(2)),
         ]
         assert connection.execute("SELECT count(*), max(position) FROM appends").fetchone() == (4, 4)
+
+
+async def test_an_append_that_fits_later_in_the_batch_is_a_conflict_before_that(tmp_path: Path) -> None:
+    with closing(open_writer(tmp_path / "log.db", busy_seconds=0, max_bytes=None)) as connection:
+        writer = Writer(tmp_path / "log.db", connection)
+        early = new(expected=Version(1))
+        assert writer.write([early, new(), early, early]) == [
+            Conflict(Version(0)),
+            Appended(Position(1), Position(1), Version(1)),
+            Appended(Position(2), Position(2), Version(2)),
+            Duplicate(Position(2), Position(2), Version(2), same=True),
+        ]
+
+
+@pytest.mark.parametrize("append_id", ["0f" * 16, "0F" * 16, " 0" * 16, "0f 0f " + "0f" * 13, "ø" * 32, "0f" * 15])
+async def test_ids_of_any_form_are_kept_as_they_are(tmp_path: Path, append_id: str) -> None:
+    async with opened(tmp_path / "log.db") as backend:
+        first, again = new(append_id=append_id), new(append_id=append_id)
+        await backend.commit([first])
+        assert await backend.commit([again]) == [Duplicate(Position(1), Position(1), Version(1), same=True)]
+        page = await backend.read_all(after=Position(0), limit=10)
+        assert [event.append_id for event in page.events] == [append_id]
 
 
 KILLED = """

@@ -6,7 +6,7 @@ the store may compute links too.
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import sha256
 from struct import Struct
 from typing import Final
 
@@ -24,18 +24,28 @@ _PLACE: Final = Struct(">qq").pack
 def digest(append: Append, body: bytes) -> bytes:
     """What an append says, wherever it stands: SHA-256 of its fields, each with its length. `body` is that of `appends.encode`."""
     stream, actor, append_id = append.stream.encode(), append.actor.encode(), append.append_id.encode()
-    numbers = _NUMBERS(
-        append.recorded_at,
-        _NONE if append.epoch is None else append.epoch,
-        _NONE if append.first_seq is None else append.first_seq,
-        len(stream),
+    epoch, first_seq = append.epoch, append.first_seq
+    said = b"".join(
+        (
+            _NUMBERS(
+                append.recorded_at,
+                _NONE if epoch is None else epoch,
+                _NONE if first_seq is None else first_seq,
+                len(stream),
+            ),
+            stream,
+            _LENGTH(len(actor)),
+            actor,
+            _LENGTH(len(append_id)),
+            append_id,
+            _LENGTH(len(body)),
+            body,
+        )
     )
-    lengths = _LENGTH(len(actor)), _LENGTH(len(append_id)), _LENGTH(len(body))
-    said = b"".join((numbers, stream, lengths[0], actor, lengths[1], append_id, lengths[2], body))
-    return hashlib.sha256(said).digest()  # one call: each costs as much as the hashing of a hundred bytes
+    return sha256(said).digest()  # one call: each costs as much as the hashing of a hundred bytes
 
 
 def link(before: bytes, said: bytes, *, last: int, version: int) -> bytes:
     """The append's link: SHA-256 of the link before it, its digest, and its last position and version, eight bytes each, the highest
     first. A database can compute it as well: `sha256(before || said || int8send(last) || int8send(version))`."""
-    return hashlib.sha256(before + said + _PLACE(last, version)).digest()
+    return sha256(before + said + _PLACE(last, version)).digest()

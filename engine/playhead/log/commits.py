@@ -123,8 +123,9 @@ class Commits:
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Commit, and tell everyone what became of it. An error that one append brings with it meets that one alone."""
+        appends = [waiting.append for waiting in batch]
         try:
-            outcomes = await self._commit_until_known([waiting.append for waiting in batch])
+            outcomes = await self._commit_until_known(appends)
         except LogError as error:
             for waiting in batch:
                 _fail(waiting, error)
@@ -137,9 +138,10 @@ class Commits:
         else:
             # Who appended is woken before those who follow, so that what a command knows by now nobody folds once more.
             for waiting, outcome in zip(batch, outcomes, strict=True):
-                if not waiting.outcome.done():
-                    waiting.outcome.set_result(outcome)
-            self._on_committed([(waiting.append, outcome) for waiting, outcome in zip(batch, outcomes, strict=True)])
+                told = waiting.outcome
+                if not told.done():
+                    told.set_result(outcome)
+            self._on_committed(list(zip(appends, outcomes, strict=True)))
 
     async def _commit_until_known(self, appends: Sequence[Append]) -> list[Outcome]:
         """An unknown outcome is settled by the same appends under the same ids, never by reading.

@@ -98,9 +98,10 @@ class Log(EventStore):
         await self._backend.accept_restored()
 
     async def append(self, append: Append) -> Ack:
-        match await self._commits.append(append):
-            case Appended(first, last, version):
-                return Ack(first, last, version)
+        outcome = await self._commits.append(append)
+        if isinstance(outcome, Appended):  # nearly always; a pattern takes four times as long
+            return Ack(outcome.first, outcome.last, outcome.version)
+        match outcome:
             case Duplicate(first, last, version, same=True):
                 return Ack(first, last, version, duplicate=True)
             case Duplicate():

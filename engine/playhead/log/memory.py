@@ -157,7 +157,7 @@ class MemoryBackend(ForgettingBackend, RestoringBackend):
         # Kept as it reads back from its bytes, so that whoever still holds the caller's objects cannot change the log.
         copied = tuple(NewEvent(type=kind, schema=schema, data=data) for kind, schema, data in decode(body))
         append = replace(append, events=copied, expected=Version(version - len(copied)))
-        events = recorded(append, positions=range(first, first + len(copied)), version=version)
+        events = recorded(append, first=first, version=version)
         records.events += events
         records.streams.setdefault(append.stream, []).extend(events)
         kept = Kept(append=append, last=events[-1].position, version=version, link=chained)

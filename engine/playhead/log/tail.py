@@ -57,7 +57,7 @@ class Tail:
             if not isinstance(outcome, Appended) or not whole or outcome.first > scanned + 1:
                 break
             scanned = outcome.last
-            events += recorded(append, positions=range(outcome.first, scanned + 1), version=outcome.version)
+            events += recorded(append, first=outcome.first, version=outcome.version)
         self.extend(events, scanned)
         self.reaches(known)
 

@@ -44,7 +44,7 @@ def _unfolded(address: Address, row: Any, skip: int, end: int) -> list[Recorded]
     first = skip - count + 1  # what to add to the number of the row's last event
     return unfold(
         bodies[skip:end] if skip or end < count else bodies,
-        positions=range(position + first, position - count + end + 1),
+        first=position + first,
         first_version=version + first,
         stream=StreamName(stream),
         recorded_at=recorded_at,

@@ -17,9 +17,10 @@ SELECT coalesce(
 -- name: head
 SELECT seq FROM sqlite_sequence WHERE name = 'appends';
 
+-- No epoch and no record's number is -1: Python's sqlite3 takes longer to bind None than SQLite takes for the row.
 -- name: insert_append
 INSERT INTO appends (position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body, link)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, nullif(?, -1), nullif(?, -1), ?, ?, ?);
 
 -- The link that the next append's is made from: of the newest append, which may be forgotten.
 -- name: last_link

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +10,25 @@ from playhead.log.appends import Bodies, decode, unfold
 from playhead.log.sqlite.faults import damaged
 from playhead.ports.store import Append, Kept, NewEvent, Recorded
 
-Row = tuple[int, str, int, int, int, str, int | None, int | None, str | bytes, bytes]
+# Named as what they are where SQLite hands them out: to call Position and the like takes a tenth of an event's time.
+Row = tuple[Position, StreamName, Version, int, Micros, str, Epoch | None, Seq | None, str | bytes, bytes]
 
-_HEX_ID = re.compile(r"[0-9a-f]{32}")
+_HEX_ID_LENGTH: Final = 32
 
 
-def packed(append_id: str) -> str | bytes:
-    """As it is kept: half the bytes, twice (row and index), for the ids that most appends have."""
-    return bytes.fromhex(append_id) if _HEX_ID.fullmatch(append_id) else append_id
+def packed(append_id: str) -> str | bytearray:
+    """As it is kept: half the bytes, twice (row and index), for the ids that most appends have, 32 hexadecimal digits.
+
+    In a bytearray, which Python's sqlite3 binds as it is; for bytes it first looks for an adapter, as it does for None.
+    """
+    if len(append_id) == _HEX_ID_LENGTH:
+        try:
+            found = bytearray.fromhex(append_id)
+        except ValueError:
+            return append_id
+        if found.hex() == append_id:  # no space in it, and no capital letter, that would be lost
+            return found
+    return append_id
 
 
 def unpacked(kept: str | bytes) -> str:
@@ -36,18 +46,36 @@ class Rows:
         """Up to `limit` of the row's events in order, without the first `skip`. LogUnusable: the row does not hold what it says."""
         position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
         bodies = self._bodies(position, count, body)
+        if count == 1:  # made here: to call for it takes as long as to make it
+            ((kind, schema, data),) = bodies
+            return [
+                Recorded(
+                    position=position,
+                    stream=stream,
+                    version=version,
+                    recorded_at=recorded_at,
+                    type=kind,
+                    schema=schema,
+                    actor=actor,
+                    data=data,
+                    append_id=unpacked(append_id),
+                    index=0,
+                    epoch=epoch,
+                    seq=first_seq,
+                )
+            ]
         end = min(count, skip + limit)
         self._cut = (position, bodies) if end < count else _NO_ROW
         first = skip - count + 1  # what to add to the number of the row's last event
         return unfold(
             bodies[skip:end] if skip or end < count else bodies,
-            positions=range(position + first, position - count + end + 1),
+            first=position + first,
             first_version=version + first,
-            stream=StreamName(stream),
-            recorded_at=Micros(recorded_at),
+            stream=stream,
+            recorded_at=recorded_at,
             actor=actor,
             append_id=unpacked(append_id),
-            epoch=None if epoch is None else Epoch(epoch),
+            epoch=epoch,
             first_seq=None if first_seq is None else Seq(first_seq + skip),
             first_index=skip,
         )
@@ -56,7 +84,7 @@ class Rows:
         """The row as a copy takes it over. LogUnusable as for `events`."""
         position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
         append = Append(
-            stream=StreamName(stream),
+            stream=stream,
             events=tuple(
                 NewEvent(type=kind, schema=schema, data=data)
                 for kind, schema, data in self._bodies(position, count, body)
@@ -64,11 +92,11 @@ class Rows:
             expected=Version(version - count),
             append_id=unpacked(append_id),
             actor=actor,
-            recorded_at=Micros(recorded_at),
-            epoch=None if epoch is None else Epoch(epoch),
-            first_seq=None if first_seq is None else Seq(first_seq),
+            recorded_at=recorded_at,
+            epoch=epoch,
+            first_seq=first_seq,
         )
-        return Kept(append=append, last=Position(position), version=Version(version), link=link)
+        return Kept(append=append, last=position, version=version, link=link)
 
     def _bodies(self, position: int, count: int, body: bytes) -> Bodies:
         known, bodies = self._cut  # one look: other threads read, too

@@ -29,7 +29,12 @@ CACHED_NAMES: Final = (
 
 ROWS_AT_ONCE: Final = (50, 10, 1)  # in one statement, which gives the interpreter lock away once; each is prepared once
 
-_Row = tuple[int, int, int, int, int, int, int | None, int | None, str | bytes, bytes, bytes | None]
+COLUMNS: Final = 11  # of a row
+
+_NONE: Final = -1  # of an epoch or a record's number: see `insert_append`
+
+# Bytes as a bytearray, for the reason that `rows.packed` tells.
+_Row = tuple[int, int, int, int, int, int, int, int, str | bytearray, bytearray, bytearray | None]
 
 
 class _KnownAlreadyError(Exception):
@@ -103,39 +108,43 @@ class Writer:
         """
         outcomes: list[Outcome] = []
         rows: list[_Row] = []
-        coming: set[tuple[StreamName, str]] = set()
+        misfits: list[tuple[int, Position]] = []  # their place in the batch, and the head when it was their turn
+        heads = self._heads
         for append, body in zip(batch, bodies, strict=True):
-            name = (append.stream, append.append_id)
-            actual = self._version(append.stream, self._find_number(append.stream))
-            if fits(append.expected, actual):
-                coming.add(name)
+            actual = heads.get(append.stream)
+            if actual is None:
+                actual = self._version(append.stream, self._find_number(append.stream))
+            if append.expected == actual or fits(append.expected, actual):
                 outcome, row = self._next_row(append, body, actual)
                 rows.append(row)
                 outcomes.append(outcome)
-            elif name in coming:
-                raise _KnownAlreadyError
             else:
-                stream = self._find_number(append.stream)
-                known = self._find_duplicate(stream, append, body) if stream is not None else None
-                outcomes.append(known or Conflict(actual))
+                misfits.append((len(outcomes), self.head()))
+                outcomes.append(Conflict(actual))
         self._insert(rows)
+        for place, head in misfits:
+            known = self._find_known(batch[place], bodies[place])
+            if (
+                known is not None and known.last <= head
+            ):  # else the same append stands behind it in the batch, and fits there
+                outcomes[place] = known
         return outcomes
 
     def _insert(self, rows: Sequence[_Row]) -> None:
+        values = list(chain.from_iterable(rows))
         begin = 0
         try:
             for count in ROWS_AT_ONCE:
-                while len(rows) - begin >= count:
-                    values = tuple(chain.from_iterable(rows[begin : begin + count]))
-                    self._db.execute(statements.insert_appends(count), values)
-                    begin += count
+                width = count * COLUMNS
+                while len(values) - begin >= width:
+                    self._db.execute(statements.insert_appends(count), values[begin : begin + width])
+                    begin += width
         except sqlite3.IntegrityError as error:
             raise _KnownAlreadyError from error
 
     def _append(self, append: Append, body: bytes) -> Outcome:
-        stream = self._find_number(append.stream)
-        actual = self._version(append.stream, stream)
-        if stream is not None and actual > 0 and (known := self._find_duplicate(stream, append, body)):
+        actual = self._version(append.stream, self._find_number(append.stream))
+        if actual > 0 and (known := self._find_known(append, body)):
             return known
         if not fits(append.expected, actual):
             return Conflict(actual)
@@ -145,26 +154,27 @@ class Writer:
 
     def _next_row(self, append: Append, body: bytes, actual: Version) -> tuple[Appended, _Row]:
         """The row of an append that fits, behind all that came before; the caller inserts it."""
-        count = len(append.events)
-        first, last, version = self.head() + 1, Position(self.head() + count), Version(actual + count)
+        count, head = len(append.events), self.head()
+        last, version = Position(head + count), Version(actual + count)
         chained = link(self._last_link(), digest(append, body), last=last, version=version)
         row = self._row(append, body, last, version, chained)
         self._head, self._link, self._heads[append.stream] = last, chained, version
-        return Appended(Position(first), last, version), row
+        return Appended(Position(head + 1), last, version), row
 
     def _row(self, append: Append, body: bytes, last: int, version: int, chained: bytes | None) -> _Row:
+        numbers, epoch, first_seq = self._numbers, append.epoch, append.first_seq
         return (
             last,
-            self._number(append.stream),
+            numbers.get(append.stream) or self._number(append.stream),
             version,
             len(append.events),
             append.recorded_at,
-            self._number(append.actor),
-            append.epoch,
-            append.first_seq,
+            numbers.get(append.actor) or self._number(append.actor),
+            _NONE if epoch is None else epoch,
+            _NONE if first_seq is None else first_seq,
             packed(append.append_id),
-            body,
-            chained,
+            bytearray(body),
+            None if chained is None else bytearray(chained),
         )
 
     def _last_link(self) -> bytes:
@@ -174,7 +184,9 @@ class Writer:
             return (row and row[0]) or FIRST
         return self._link
 
-    def _find_duplicate(self, stream: int, append: Append, body: bytes) -> Duplicate | None:
+    def _find_known(self, append: Append, body: bytes) -> Duplicate | None:
+        """The append that has its id in its stream."""
+        stream = self._find_number(append.stream)
         row = self._db.execute(statements.FIND_APPEND, (stream, packed(append.append_id))).fetchone()
         if row is None:
             return None
