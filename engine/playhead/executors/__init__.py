@@ -3,10 +3,19 @@
 from playhead.executors.specs import (
     AnyExecutor,
     DaskExecutor,
+    DaskSecurity,
     LocalExecutor,
     ProcessExecutor,
     ThreadExecutor,
     parse_executor,
 )
 
-__all__ = ["AnyExecutor", "DaskExecutor", "LocalExecutor", "ProcessExecutor", "ThreadExecutor", "parse_executor"]
+__all__ = [
+    "AnyExecutor",
+    "DaskExecutor",
+    "DaskSecurity",
+    "LocalExecutor",
+    "ProcessExecutor",
+    "ThreadExecutor",
+    "parse_executor",
+]

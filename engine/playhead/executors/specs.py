@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from playhead.errors import UsageError
 from playhead.ports.executor import OpenExecutor
@@ -66,16 +66,44 @@ class ProcessExecutor(_Spec, frozen=True):
     start_method: Literal["forkserver", "spawn"] | None = None
 
 
-class DaskExecutor(_Spec, frozen=True):
-    """On a Dask cluster: the one at `address`, or one that is started on the runner's machine and ends with the run.
+class DaskSecurity(BaseModel, frozen=True, extra="forbid"):
+    """TLS towards a Dask scheduler: paths of PEM files on the runner's machine. The key may be in the certificate's file."""
 
-    `workers` and `threads_per_worker` shape the latter, and say nothing about the former.
+    ca_file: str
+    client_cert: str
+    client_key: str | None = None
+
+
+class DaskExecutor(_Spec, frozen=True):
+    """On a Dask cluster: the one at `address`, or a temporary one that opens and closes with the flow run.
+
+    A temporary cluster is of `workers` processes on the runner's machine, by default one for each core, with `threads_per_worker`
+    calls at a time in each. Or it is what `cluster_class` ("module:Class", called with `cluster_kwargs` and asynchronous=True) makes;
+    `adapt_kwargs` has either kind adapt its size. `resources` are what each call takes of a worker's, and `priority` goes before
+    that of others on the same scheduler, the higher first. `connect_seconds` is for the scheduler to answer.
     """
 
     kind: Literal["dask"] = "dask"
     address: str | None = None
     workers: Workers | None = None
     threads_per_worker: Workers = 1
+    cluster_class: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    cluster_kwargs: dict[str, Any] = Field(default_factory=dict)
+    adapt_kwargs: dict[str, Any] | None = None
+    security: DaskSecurity | None = None
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    priority: int = 0
+    connect_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        """What shapes a temporary cluster says nothing about one that is there."""
+        shapes = ("workers", "threads_per_worker", "cluster_class", "cluster_kwargs", "adapt_kwargs")
+        if self.address is not None and (given := [name for name in shapes if name in self.model_fields_set]):
+            raise ValueError(f"address names a cluster that is there, so {', '.join(given)} would have no effect")
+        if self.cluster_class is not None and (given := [name for name in shapes[:2] if name in self.model_fields_set]):
+            raise ValueError(f"with cluster_class, {', '.join(given)} belong into cluster_kwargs, by its own names")
+        return self
 
 
 AnyExecutor = Annotated[
@@ -119,6 +147,7 @@ _BUILT_IN: Final = {  # looked up first: a scan of what is installed reads a fil
     "local": "playhead.executors.local:open_spec",
     "thread": "playhead.executors.thread:open_spec",
     "process": "playhead.executors.process:open_spec",
+    "dask": "playhead_adapters.executors.dask.opening:open_spec",
 }
 _EXTRAS: Final = {"dask": "dask"}  # kind -> the extra that brings it
 

@@ -1,0 +1,1 @@
+"""Executors: each speaks to one service that computes, and registers under the entry points `playhead.executors`."""

@@ -1,0 +1,111 @@
+"""A temporary Dask cluster: opened and closed with the executor. Owns its processes, and knows how each of them died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+from playhead.errors import InfrastructureLost, UsageError
+from playhead.executors import DaskExecutor
+from playhead.executors.specs import usable_cores
+from playhead_adapters.executors.dask.library import dask_config, distributed
+
+DEATH_SECONDS: Final = 2.0  # for a nanny to see how its worker died, after the scheduler has seen that it did
+CLOSE_SECONDS: Final = 10.0  # for workers to leave; then they are killed
+
+# A worker is given a task for each of its threads and no more: one that waited inside a worker could neither be withdrawn, nor
+# begin in its turn elsewhere, nor be told from the one that killed its worker.
+_SCHEDULING: Final = {"distributed.scheduler.worker-saturation": 1.0}
+
+
+class Deaths(Protocol):
+    async def exit_of(self, address: str) -> int | None:
+        """The exit code of the worker that was at this address, minus the signal if one killed it; None if nobody knows."""
+        ...
+
+
+class TemporaryCluster:
+    """`cluster` is Dask's own. `ends_workers`: a worker may be killed to stop the one call that it runs."""
+
+    def __init__(self, cluster: Any, *, ends_workers: bool) -> None:
+        self.cluster = cluster
+        self.ends_workers = ends_workers
+
+    async def exit_of(self, address: str) -> int | None:
+        """See `Deaths`. Waits a while for the news, as the scheduler's comes first."""
+        nannies = [nanny for nanny in getattr(self.cluster, "workers", {}).values() if isinstance(nanny, WatchingNanny)]
+        nanny = next((one for one in nannies if address in one.exits or one.worker_address == address), None)
+        return None if nanny is None else await nanny.exit_of(address)
+
+
+class WatchingNanny(distributed.Nanny):  # type: ignore[misc]  # it is untyped
+    """Remembers how its workers ended, which Dask itself only writes into its logs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType] — it is untyped
+        self.exits: dict[str, int] = {}
+        self._news = asyncio.Condition()
+
+    async def exit_of(self, address: str) -> int | None:
+        """How its worker at this address ended; None if that is not known in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEATH_SECONDS), self._news:
+                await self._news.wait_for(lambda: address in self.exits)
+        return self.exits.get(address)
+
+    async def _on_worker_exit(self, exitcode: int) -> None:
+        """Called by Nanny when a worker's process has ended, before it starts the next."""
+        if self.worker_address is not None:
+            self.exits[self.worker_address] = exitcode
+            async with self._news:
+                self._news.notify_all()
+        await super()._on_worker_exit(exitcode)  # pyright: ignore[reportUnknownMemberType] — as above
+
+
+@asynccontextmanager
+async def temporary_cluster(spec: DaskExecutor, security: Any) -> AsyncGenerator[TemporaryCluster]:
+    """Open a cluster as the spec describes it. UsageError: its class cannot be loaded. InfrastructureLost: it does not start."""
+    with tempfile.TemporaryDirectory(prefix="playhead-dask-") as scratch:
+        arguments: dict[str, Any] = {"asynchronous": True, "security": security}
+        if spec.cluster_class is None:
+            made: Any = distributed.LocalCluster
+            arguments |= {
+                "n_workers": spec.workers or usable_cores(),
+                "threads_per_worker": spec.threads_per_worker,
+                "worker_class": WatchingNanny,
+                "local_directory": scratch,
+                "dashboard_address": "127.0.0.1:0",  # many runs on one machine would quarrel about a port
+                "scheduler_kwargs": {"allowed_failures": 0},  # the engine decides what is tried again
+            }
+        else:
+            made = _class_named(spec.cluster_class)
+        arguments |= spec.cluster_kwargs
+        try:
+            with dask_config.set(_SCHEDULING):
+                cluster = await made(**arguments)
+        except Exception as error:
+            raise InfrastructureLost(f"the Dask cluster {made.__name__} did not start: {error!r}") from error
+        try:
+            if spec.adapt_kwargs is not None:
+                cluster.adapt(**spec.adapt_kwargs)
+            yield TemporaryCluster(
+                cluster, ends_workers=made is distributed.LocalCluster and spec.threads_per_worker == 1
+            )
+        finally:
+            await cluster.close(timeout=CLOSE_SECONDS)
+
+
+def _class_named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"cluster_class {path!r} does not load here: {error}",
+            hint="install its package where the runner runs, and name it as module:Class",
+        ) from error
