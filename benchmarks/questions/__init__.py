@@ -8,6 +8,7 @@ from benchmarks.harness import Question
 from benchmarks.questions import (
     active,
     chain,
+    dask,
     fan_out,
     footprint,
     idle,
@@ -26,6 +27,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     chain.QUESTION,
     fan_out.QUESTION,
     processes.QUESTION,
+    dask.QUESTION,
     start.QUESTION,
     takeover.QUESTION,
     many_runs.QUESTION,

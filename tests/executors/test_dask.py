@@ -20,10 +20,11 @@ import pytest
 from pydantic import ValidationError
 
 from playhead.errors import InfrastructureLost, TaskTimedOut, UsageError
-from playhead.executors import DaskExecutor
+from playhead.executors import DaskExecutor, ThreadExecutor
 from playhead.testing.executors import EXECUTOR_SUITE, check_executor
 from playhead.testing.gates import Gate, wait_at, wait_at_async
 from playhead.testing.sample_calls import exit_now, itself, told
+from tests.runner.test_story import story
 
 if find_spec("distributed") is None:
     if os.environ.get("CI") == "true":
@@ -34,12 +35,16 @@ pytestmark = pytest.mark.real
 
 TWO = DaskExecutor(workers=2)
 
-# On a cluster that is not the run's own a function cannot be stopped, and nobody tells how a worker died.
+# On a cluster that is not the run's own a function cannot be stopped, nobody tells how a worker died, and workers stay.
+# The checks of the width open a twin beside an executor that is full, and here it would have the same workers.
 OF_ONES_OWN = {
     "a_timeout_ends_the_call",
     "a_running_call_is_cancelled",
     "a_worker_that_exits_is_named_by_its_code",
     "a_worker_that_is_killed_is_named_by_the_signal",
+    "closing_leaves_nothing_behind",
+    "the_width_is_respected",
+    "the_width_is_respected_by_coroutines",
 }
 
 
@@ -74,6 +79,21 @@ async def test_a_stuck_function_gives_up_its_place_on_a_cluster_that_is_there(sh
             future.cancel()
         assert await executor.submit(itself, 1) == 1
         assert gate.left == []
+
+
+def test_a_flow_tells_the_same_story_as_on_threads() -> None:
+    assert story(TWO) == story(ThreadExecutor(workers=4))
+
+
+async def test_a_call_that_turns_out_long_frees_those_that_shared_its_parcel() -> None:
+    """Else they would wait behind it, with the other worker idle."""
+    async with TWO.open() as executor, Gate() as gate:
+        await asyncio.gather(*[executor.submit(itself, n) for n in range(200)])  # so calls are taken for short
+        calls = [executor.submit(wait_at, gate.port, f"call {n}") for n in range(40)]
+        for number in range(40):
+            await gate.arrivals(number + 1)
+            gate.let_through(gate.arrived[number])
+        assert await asyncio.gather(*calls) == [f"call {n}" for n in range(40)]
 
 
 async def test_many_small_calls_share_a_task_and_each_has_its_own_end() -> None:

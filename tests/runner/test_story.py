@@ -79,13 +79,11 @@ def _bytes(history: Sequence[Recorded]) -> str:
 
 
 def test_every_executor_tells_the_same_story() -> None:
-    stories = [
-        _story(executor) for executor in (LocalExecutor(), ThreadExecutor(workers=4), ProcessExecutor(workers=2))
-    ]
+    stories = [story(executor) for executor in (LocalExecutor(), ThreadExecutor(workers=4), ProcessExecutor(workers=2))]
     assert stories[0] == stories[1] == stories[2]
 
 
-def _story(executor: Any) -> list[tuple[Any, ...]]:
+def story(executor: Any) -> list[tuple[Any, ...]]:
     """What happened, without times, digests and the order in which parallel tasks were done."""
     with open_bench() as bench:
         run, outcome = bench.run(Flow(mixed.fn, name="mixed", executor=executor))

@@ -52,6 +52,7 @@ class SimulatedExecutor:
     """Calls begin in order, as many at a time as `width`; each first waits for a while, and so they end in any order."""
 
     width = WIDTH
+    backlog = 2 * WIDTH
 
     def __init__(self, workers: Workers, process: Process) -> None:
         self._workers = workers

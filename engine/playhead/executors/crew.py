@@ -20,6 +20,7 @@ from playhead.errors import InfrastructureLost, MisusedCall
 from playhead.executors.calls import Call
 from playhead.ports.executor import ExecutorFuture
 
+AHEAD = 2  # calls at hand for each that can run: enough that no worker waits for the next
 MAX_ABANDONED = 256  # calls left behind that still run, each in a thread of its own; at the limit no call begins
 CLOSE_SECONDS = 30.0  # for the threads to leave: far above what an idle one needs; then they are left behind
 
@@ -56,6 +57,10 @@ class Crew(ABC):
     @property
     def width(self) -> int:
         return self._width
+
+    @property
+    def backlog(self) -> int:
+        return AHEAD * self._width
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any

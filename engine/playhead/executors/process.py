@@ -15,6 +15,7 @@ from typing import Any
 
 from playhead.errors import UsageError
 from playhead.executors.calls import Call
+from playhead.executors.crew import AHEAD
 from playhead.executors.deadlines import Deadlines
 from playhead.executors.specs import ProcessExecutor, usable_cores
 from playhead.executors.switchboard import Switchboard
@@ -48,6 +49,10 @@ class ProcessPool:
     @property
     def width(self) -> int:
         return self._width
+
+    @property
+    def backlog(self) -> int:
+        return AHEAD * self._width
 
     @property
     def shares_memory(self) -> bool:

@@ -74,6 +74,9 @@ class DaskSecurity(BaseModel, frozen=True, extra="forbid"):
     client_key: str | None = None
 
 
+_COUNTS: Final = ("workers", "threads_per_worker")  # that only the default kind of temporary cluster is made with
+
+
 class DaskExecutor(_Spec, frozen=True):
     """On a Dask cluster: the one at `address`, or a temporary one that opens and closes with the flow run.
 
@@ -98,12 +101,22 @@ class DaskExecutor(_Spec, frozen=True):
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:
         """What shapes a temporary cluster says nothing about one that is there."""
-        shapes = ("workers", "threads_per_worker", "cluster_class", "cluster_kwargs", "adapt_kwargs")
-        if self.address is not None and (given := [name for name in shapes if name in self.model_fields_set]):
+        shapes = {
+            "workers": self.workers is not None,
+            "threads_per_worker": self.threads_per_worker != 1,
+            "cluster_class": self.cluster_class is not None,
+            "cluster_kwargs": bool(self.cluster_kwargs),
+            "adapt_kwargs": self.adapt_kwargs is not None,
+        }
+        given = [name for name, is_given in shapes.items() if is_given]
+        if self.address is not None and given:
             raise ValueError(f"address names a cluster that is there, so {', '.join(given)} would have no effect")
-        if self.cluster_class is not None and (given := [name for name in shapes[:2] if name in self.model_fields_set]):
-            raise ValueError(f"with cluster_class, {', '.join(given)} belong into cluster_kwargs, by its own names")
+        if self.cluster_class is not None and (counts := [name for name in given if name in _COUNTS]):
+            raise ValueError(f"with cluster_class, {', '.join(counts)} belong into cluster_kwargs, by its own names")
         return self
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a dict among the fields has no hash of its own
 
 
 AnyExecutor = Annotated[
@@ -147,7 +160,6 @@ _BUILT_IN: Final = {  # looked up first: a scan of what is installed reads a fil
     "local": "playhead.executors.local:open_spec",
     "thread": "playhead.executors.thread:open_spec",
     "process": "playhead.executors.process:open_spec",
-    "dask": "playhead_adapters.executors.dask.opening:open_spec",
 }
 _EXTRAS: Final = {"dask": "dask"}  # kind -> the extra that brings it
 

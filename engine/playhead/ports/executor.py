@@ -44,6 +44,14 @@ class OpenExecutor(Protocol):
         ...
 
     @property
+    def backlog(self) -> int:
+        """How many calls are worth handing over at a time, those that run included: with fewer a worker may wait for the next.
+
+        It may change; what asks has few microseconds for it.
+        """
+        ...
+
+    @property
     def shares_memory(self) -> bool: ...
 
     def submit(

@@ -27,7 +27,6 @@ from playhead.runner.pump import Inbox
 from playhead.runner.workplace import Workplace
 
 ADDED_TOGETHER: Final = 1_000  # calls of a map: meanwhile no other call can end
-AHEAD: Final = 2  # calls handed to the executor for each that can run: enough that no worker waits for the next
 
 
 class Launcher:
@@ -159,7 +158,7 @@ class Launcher:
                 if self._shifts >= self._width or self._coming >= len(self._ready):
                     return
                 self._open_shift(call)
-            elif self._in_executor < self._width * AHEAD:
+            elif self._in_executor < self._means.executor.backlog:
                 self._ready.popleft()
                 if self._launch(call):
                     self._submit(call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,9 @@ from playhead_adapters.executors.dask.parcels import Parcel
 from playhead_adapters.executors.dask.worker import Answer
 
 CLOSE_SECONDS: Final = 2.0  # for the scheduler to hear that the client leaves
+EARLIER: Final = (
+    1e-10  # of a priority, for each second: less than one in 300 years, and more than rounding for each graph
+)
 SETTLE_SECONDS: Final = 0.02  # for all that died with a worker to be heard of: who is to blame is told by who was there
 LARGE_BYTES: Final = 8_000_000  # of a parcel that Dask would warn of; it is the user's argument, and must cross somehow
 
@@ -135,7 +139,8 @@ class Connection:
             list(graph),
             sync=False,
             resources=resources or None,
-            priority=priority,
+            # What was sent earlier goes first, whoever of one priority sent it; two graphs may overtake each other on their way.
+            priority=priority - time.time() * EARLIER,
             fifo_timeout="0 ms",  # else Dask would begin what is sent within it in an order of its own
         )
         return futures

@@ -71,6 +71,7 @@ class DaskCalls:
         self._calls: dict[int, DaskCall] = {}  # that were sent, and have not ended
         self._sent: dict[tuple[str, int], Parcel] = {}
         self._sizes = Sizes()
+        self._backlog = AHEAD
         self._next_sending = 0.0
         self._sending: asyncio.TimerHandle | None = None
         self._to_stop: list[DaskCall] = []
@@ -85,6 +86,10 @@ class DaskCalls:
         if self._connection is not None:
             self._width = max(self._width, self._connection.width)
         return self._width
+
+    @property
+    def backlog(self) -> int:
+        return self._backlog
 
     @property
     def shares_memory(self) -> bool:
@@ -119,6 +124,7 @@ class DaskCalls:
         """Speak with the cluster until cancelled, with the next scheduler where one is lost."""
         while True:
             self._connection = connection
+            self._backlog = self.width * AHEAD * self._sizes.largest
             try:
                 self._send()
                 while True:
@@ -236,6 +242,7 @@ class DaskCalls:
                         call.fail(broken(call, fate))
         for death, parcels in killed.items():
             await self._take_death(death, parcels)
+        self._backlog = self.width * AHEAD * self._sizes.largest
         self._send()
 
     def _take_answers(self, parcel: Parcel, answers: list[Answer]) -> None:
@@ -247,9 +254,9 @@ class DaskCalls:
             if frame is not None:
                 self._over(call)
                 crossing.end(call, frame)
-            else:
-                assert call.ended, "only a call that was stopped has no answer"
-                self._calls.pop(call.number, None)
+        self._send_again(
+            call for call in parcel.calls if call.number not in frames
+        )  # or forget them, if they were stopped
 
     async def _take_death(self, death: WorkerKilled, parcels: list[Parcel]) -> None:
         """A worker died: the calls that it ran are lost, and those that waited there are sent again."""

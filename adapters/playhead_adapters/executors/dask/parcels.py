@@ -67,10 +67,14 @@ class Sizes:
 
     def size(self, waiting: int, places: int) -> int:
         """How many, where so many calls wait, and so many parcels may be sent. The work is spread before it is packed."""
+        return max(1, min(self.largest, -(-waiting // max(1, places))))
+
+    @property
+    def largest(self) -> int:
+        """How many at most, so that the parcel takes no longer than it should."""
         if self._average is None:
             return 1
-        lasting = int(PARCEL_SECONDS / max(self._average, 1e-6))
-        return max(1, min(MAX_CALLS, lasting, -(-waiting // max(1, places))))
+        return max(1, min(MAX_CALLS, int(PARCEL_SECONDS / max(self._average, 1e-6))))
 
 
 def packed(waiting: deque[DaskCall], size: int, most: int) -> Iterator[list[DaskCall]]:

@@ -32,6 +32,9 @@ MAX_THREADS: Final = 1_000  # at a time: Dask admits as many calls as the worker
 MAX_REMEMBERED: Final = (
     100_000  # calls stopped before they came: their parcel was on its way, and is here long before so many
 )
+PATIENCE_SECONDS: Final = (
+    0.1  # of a parcel: from then on it begins no call but its first, and the others find a free worker
+)
 ANSWER_SECONDS: Final = 0.01  # for an answer of a few bytes to leave
 
 
@@ -58,12 +61,16 @@ _threads: Any = distributed_threads.ThreadPoolExecutor(
 
 
 async def compute(executor: str, parcel: bytes) -> list[Answer]:
-    """Run the calls in their order; a Dask task. `executor` names whose they are. One that was stopped has no answer."""
+    """Run the calls in their order; a Dask task. `executor` names whose they are.
+
+    One that was stopped has no answer, nor have those that were not come to in time: they are not as short as was thought.
+    """
     requests: list[Request] = pickle.loads(parcel)  # noqa: S301 — it comes from the runner, whose cluster this is
     answers: list[Answer] = []
     waiting = deque(requests)
-    while waiting:
-        run = _Run(executor, waiting, answers)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while waiting and (not answers or time.monotonic() < until):
+        run = _Run(executor, waiting, answers, until)
         if needs_care(waiting[0]):
             await run.one()
         else:
@@ -108,10 +115,11 @@ def versions() -> dict[str, str]:
 class _Run:
     """A stretch of a parcel: one call, or several functions in one thread. What it runs now, and whether it was written off."""
 
-    def __init__(self, executor: str, waiting: deque[Request], answers: list[Answer]) -> None:
+    def __init__(self, executor: str, waiting: deque[Request], answers: list[Answer], until: float) -> None:
         self._executor = executor
         self._waiting = waiting
         self._answers = answers
+        self._until = until
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()  # guards the next two: the call that is stopped must be the one that was meant
         self._current: Request | None = None
@@ -165,6 +173,8 @@ class _Run:
             request = self._waiting.popleft()
             if self._begin(request) and not self._end(request, context.copy().run(_answer, request)):
                 return  # written off meanwhile: the rest of the parcel is another thread's
+            if time.monotonic() > self._until:
+                return
 
     def _begin(self, request: Request) -> bool:
         """False: it was stopped before it came."""
