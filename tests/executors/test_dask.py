@@ -13,8 +13,10 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from socket import socket
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -49,14 +51,17 @@ OF_ONES_OWN = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def warm() -> None:
-    """Dask keeps a thread of its own for the life of a process, which is no executor's to end."""
+def warm() -> Generator[None]:
+    """Dask keeps a thread, and Python a process for what it spawns, as long as the program lives: neither is an executor's to end."""
 
     async def once() -> None:
         async with TWO.open() as executor:
             await executor.submit(told)
 
     asyncio.run(once())
+    yield
+    tracker: Any = resource_tracker
+    tracker._resource_tracker._stop()  # other tests count this process's children
 
 
 @pytest.mark.parametrize("check", EXECUTOR_SUITE.names)

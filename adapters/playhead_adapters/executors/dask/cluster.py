@@ -30,10 +30,13 @@ class Deaths(Protocol):
 
 
 class TemporaryCluster:
-    """`cluster` is Dask's own. `ends_workers`: a worker may be killed to stop the one call that it runs."""
+    """`cluster` is Dask's own. `workers`: how many it has from the beginning, where that is known. `ends_workers`: one may be killed
+    to stop the one call that it runs.
+    """
 
-    def __init__(self, cluster: Any, *, ends_workers: bool) -> None:
+    def __init__(self, cluster: Any, *, workers: int, ends_workers: bool) -> None:
         self.cluster = cluster
+        self.workers = workers
         self.ends_workers = ends_workers
 
     async def exit_of(self, address: str) -> int | None:
@@ -93,9 +96,9 @@ async def temporary_cluster(spec: DaskExecutor, security: Any) -> AsyncGenerator
         try:
             if spec.adapt_kwargs is not None:
                 cluster.adapt(**spec.adapt_kwargs)
-            yield TemporaryCluster(
-                cluster, ends_workers=made is distributed.LocalCluster and spec.threads_per_worker == 1
-            )
+            is_ours = spec.cluster_class is None
+            workers: int = arguments["n_workers"] if is_ours and spec.adapt_kwargs is None else 0
+            yield TemporaryCluster(cluster, workers=workers, ends_workers=is_ours and spec.threads_per_worker == 1)
         finally:
             await cluster.close(timeout=CLOSE_SECONDS)
 

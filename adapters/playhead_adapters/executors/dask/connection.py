@@ -38,11 +38,14 @@ Fate = list[Answer] | WorkerKilled | BaseException
 
 
 class Connection:
-    """`topic` names the executor to its workers; `on_expired` is called with the number of each call that has run too long."""
+    """`topic` names the executor to its workers, which have so many `threads` now. `on_expired` is called with the number of each call
+    that has run too long.
+    """
 
-    def __init__(self, client: Any, topic: str, on_expired: Callable[[int], None]) -> None:
+    def __init__(self, client: Any, topic: str, threads: int, on_expired: Callable[[int], None]) -> None:
         self._client = client
         self._topic = topic
+        self._threads = threads
         self._heard: Any = distributed.as_completed(loop=client.loop)
         self._parcels: dict[Any, Parcel] = {}  # by their futures
         self._some = asyncio.Event()
@@ -56,10 +59,10 @@ class Connection:
 
     @property
     def width(self) -> int:
-        """How many tasks the cluster's workers run at a time, as far as the client knows."""
-        known: dict[str, Any] = self._client.scheduler_info()  # from its last heartbeat
-        threads: int = known.get("total_threads", 0)
-        return max(1, threads)
+        """The most that the workers have run at a time since this was opened: one that dies is about to be replaced."""
+        known: dict[str, Any] = self._client.scheduler_info()  # of a while ago
+        self._threads = max(self._threads, known.get("total_threads", 0))
+        return max(1, self._threads)
 
     @property
     def lost(self) -> bool:

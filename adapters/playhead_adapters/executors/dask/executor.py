@@ -82,9 +82,8 @@ class DaskCalls:
 
     @property
     def width(self) -> int:
-        """The most that the cluster has had since this was opened: a worker that died is about to be replaced."""
         if self._connection is not None:
-            self._width = max(self._width, self._connection.width)
+            self._width = self._connection.width
         return self._width
 
     @property
@@ -120,11 +119,14 @@ class DaskCalls:
 
     # --- its life ------------------------------------------------------------------------------------------------------
 
+    def use(self, connection: Connection) -> None:
+        """From now on this is where calls go."""
+        self._connection = connection
+        self._backlog = self.width * AHEAD * self._sizes.largest
+
     async def serve(self, connection: Connection) -> None:
-        """Speak with the cluster until cancelled, with the next scheduler where one is lost."""
+        """Speak with the cluster in use until cancelled, with the next scheduler where one is lost."""
         while True:
-            self._connection = connection
-            self._backlog = self.width * AHEAD * self._sizes.largest
             try:
                 self._send()
                 while True:
@@ -137,6 +139,7 @@ class DaskCalls:
                 self._connection = None
                 await connection.close()
             connection = await self._connected_again()
+            self.use(connection)
 
     def served(self, serving: asyncio.Task[None]) -> None:
         """`serve` has ended. If by an error of ours or Dask's, nobody waits for ever."""

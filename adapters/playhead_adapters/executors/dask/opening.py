@@ -62,6 +62,7 @@ async def _live(spec: DaskExecutor, opened: Future[OpenExecutor], leave: asyncio
         name = f"playhead-{secrets.token_hex(8)}"  # before every key: nobody else's on the scheduler is the same
         calls = DaskCalls(spec, site, name)
         connection = await site.connect(name, calls.expired)
+        calls.use(connection)
         serving = asyncio.create_task(calls.serve(connection))
         serving.add_done_callback(calls.served)
         opened.set_result(calls)
@@ -111,14 +112,17 @@ class Site:
         )
         try:
             await client
+            if self._temporary is not None and self._temporary.workers:
+                await client.wait_for_workers(self._temporary.workers, timeout=self._spec.connect_seconds)
             await _check_workers(client)
+            known: dict[str, Any] = await client.scheduler.identity(n_workers=0)
         except BaseException as error:
             with contextlib.suppress(Exception):  # it never came to life
                 await client.close(timeout=1)
             if isinstance(error, PlayheadError) or not isinstance(error, Exception):
                 raise
             raise _unreachable(self._spec, error) from error
-        return Connection(client, name, on_expired)
+        return Connection(client, name, known["total_threads"], on_expired)
 
 
 async def _check_workers(client: Any) -> None:
