@@ -59,10 +59,10 @@ ROWS = [
     Row("parameter without a value", _run("good", "-p", "n"), 2, ("'n' is not a parameter", "NAME=VALUE")),
     Row("parameter of a missing file", _run("good", "-p", "note=@/no/file"), 2, ("/no/file", "No such file", "@FILE")),
     Row(
-        "executor that is not installed",
-        _run("on_a_missing_executor"),
+        "executor whose scheduler does not answer",
+        _run("on_a_missing_scheduler"),
         1,
-        ("no executor of kind 'dask'", "pip install"),
+        ("a scheduler at tcp://127.0.0.1:1 within 0.3 s", "--failures"),
     ),
     Row("unknown cron", _register("on_a_bad_cron"), 2, ("'61 6 * * *' does not parse", "five fields")),
     Row("cron that is none", _register("on_no_cron"), 2, ("'every morning'", "five fields")),

@@ -252,8 +252,8 @@ def task_submits() -> None:
     submit_inside()
 
 
-@flow(executor=DaskExecutor(address="tcp://127.0.0.1:1"))
-def on_a_missing_executor() -> None:
+@flow(executor=DaskExecutor(address="tcp://127.0.0.1:1", connect_seconds=0.3))
+def on_a_missing_scheduler() -> None:
     double(1)
 
 

@@ -62,7 +62,7 @@ ROWS = [
     Row("task_raises_unpicklable", 1, "failed", ("in task raise_held", "the door is locked", "itself is lost")),
     Row("task_raises_one_way", 1, "failed", ("TwoParts: orders has a bad row 7", "--failures")),
     Row("submits_in_a_thread", 1, "failed", ("thread that the flow started", "playhead.scope")),
-    Row("on_a_missing_executor", 1, "failed", ("no executor of kind 'dask'", "pip install")),
+    Row("on_a_missing_scheduler", 1, "failed", ("a scheduler at tcp://127.0.0.1:1 within 0.3 s", "--failures")),
 ]
 
 
