@@ -315,14 +315,24 @@ class Diverged(PlayheadError):
 
 
 class InfrastructureLost(PlayheadError):
-    """A worker died under a call. `exit_code` or `signal` say how, where that is known."""
+    """A worker died under a call. `exit_code` or `signal` say how, where that is known; `memory_limit`: it was ended because it
+    came too near to so many bytes.
+    """
 
     code = "infrastructure_lost"
 
-    def __init__(self, message: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.signal = signal
+        self.memory_limit = memory_limit
 
 
 class LaunchFailed(PlayheadError):

@@ -6,17 +6,10 @@ Without dask these are skipped, and fail where nothing may be missing (CI=true).
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Generator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from importlib.util import find_spec
-from multiprocessing import resource_tracker
 from pathlib import Path
-from socket import socket
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -25,13 +18,11 @@ from playhead.errors import InfrastructureLost, TaskTimedOut, UsageError
 from playhead.executors import DaskExecutor, ThreadExecutor
 from playhead.testing.executors import EXECUTOR_SUITE, check_executor
 from playhead.testing.gates import Gate, wait_at, wait_at_async
-from playhead.testing.sample_calls import exit_now, itself, told
+from playhead.testing.sample_calls import exit_now, itself
+from tests.executors.clusters import dask_cluster, free_port, warmed
 from tests.runner.test_story import story
 
-if find_spec("distributed") is None:
-    if os.environ.get("CI") == "true":
-        raise ModuleNotFoundError("dask is missing, and nothing may be skipped here: pip install 'playhead[dask]'")
-    pytest.skip("dask is not installed: pip install 'playhead[dask]'", allow_module_level=True)
+warm = pytest.fixture(scope="module", autouse=True)(warmed)
 
 pytestmark = pytest.mark.real
 
@@ -48,20 +39,6 @@ OF_ONES_OWN = {
     "the_width_is_respected",
     "the_width_is_respected_by_coroutines",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def warm() -> Generator[None]:
-    """Dask keeps a thread, and Python a process for what it spawns, as long as the program lives: neither is an executor's to end."""
-
-    async def once() -> None:
-        async with TWO.open() as executor:
-            await executor.submit(told)
-
-    asyncio.run(once())
-    yield
-    tracker: Any = resource_tracker
-    tracker._resource_tracker._stop()  # other tests count this process's children
 
 
 @pytest.mark.parametrize("check", EXECUTOR_SUITE.names)
@@ -170,13 +147,13 @@ def test_a_spec_that_says_two_things_is_refused() -> None:
 
 
 async def test_what_a_lost_scheduler_had_is_sent_again(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     async with Gate() as gate, AsyncExitStack() as after:
-        with _cluster(port, tmp_path) as address:
+        with dask_cluster(tmp_path, port) as address:
             executor = await after.enter_async_context(DaskExecutor(address=address).open())
             future = executor.submit(wait_at, gate.port, "held")
             await gate.arrivals(1)
-        with _cluster(port, tmp_path):
+        with dask_cluster(tmp_path, port):
             await gate.arrivals(2)
             gate.let_through("held")
             assert await future == "held"
@@ -185,58 +162,8 @@ async def test_what_a_lost_scheduler_had_is_sent_again(tmp_path: Path) -> None:
             await after.aclose()
 
 
-# --- what the tests need ---------------------------------------------------------------------------------------------
-
-_CLUSTER = """
-import asyncio, sys
-from distributed import LocalCluster
-
-async def main():
-    async with LocalCluster(n_workers=2, threads_per_worker=1, scheduler_port=int(sys.argv[1]), asynchronous=True,
-                            dashboard_address="127.0.0.1:0", local_directory=sys.argv[2]):
-        print("ready", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
-
-_SETTINGS = {
-    "DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1.0",
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-}
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Generator[DaskExecutor]:
     """A cluster that was there before, set up as the how-to says."""
-    with _cluster(_free_port(), tmp_path_factory.mktemp("cluster")) as address:
+    with dask_cluster(tmp_path_factory.mktemp("cluster")) as address:
         yield DaskExecutor(address=address)
-
-
-@contextmanager
-def _cluster(port: int, folder: Path) -> Generator[str]:
-    """A scheduler and two workers beside this process. At the end they are killed at once, as by the loss of their machine."""
-    script = folder / "cluster.py"
-    script.write_text(_CLUSTER)
-    command = [sys.executable, str(script), str(port), str(folder)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **_SETTINGS},
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n", "the cluster did not start"
-            yield f"tcp://127.0.0.1:{port}"
-        finally:
-            process.kill()
-
-
-def _free_port() -> int:
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

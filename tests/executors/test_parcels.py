@@ -10,6 +10,7 @@ pytest.importorskip("distributed", reason="dask is not installed: pip install 'p
 
 from playhead.executors import worker as wire
 from playhead.executors.calls import Call
+from playhead_adapters.executors.dask.cluster import Death
 from playhead_adapters.executors.dask.losses import broken, charged, worker_lost
 from playhead_adapters.executors.dask.parcels import MAX_BYTES, MAX_CALLS, DaskCall, Parcel, Sizes, packed
 from playhead_adapters.executors.dask.worker import Request
@@ -80,9 +81,12 @@ def test_keys_fall_as_numbers_grow_also_as_strings() -> None:
 
 def test_a_death_says_how() -> None:
     (call,) = _calls(1)
-    assert worker_lost(call, "tcp://w:1", -9).signal == 9
-    assert "SIGKILL" in str(worker_lost(call, "tcp://w:1", -9))
-    assert worker_lost(call, "tcp://w:1", 7).exit_code == 7
+    assert worker_lost(call, "tcp://w:1", Death(-9)).signal == 9
+    assert "SIGKILL" in str(worker_lost(call, "tcp://w:1", Death(-9)))
+    assert worker_lost(call, "tcp://w:1", Death(7)).exit_code == 7
+    too_large = worker_lost(call, "tcp://w:1", Death(-15, memory_limit=4 * 10**9))
+    assert (too_large.signal, too_large.memory_limit) == (15, 4 * 10**9)
+    assert "memory limit of 4 GB" in str(too_large)
     assert "nobody saw how" in str(worker_lost(call, "tcp://w:1", None))
 
 

@@ -185,6 +185,8 @@ def _record(
 
 
 def _end_of(lost: InfrastructureLost) -> str:
+    if lost.memory_limit is not None:
+        return f"was ended when it took nearly all of its memory limit of {lost.memory_limit / 1e9:.3g} GB"
     if lost.signal is not None:
         return f"was killed by {signal.Signals(lost.signal).name}"
     if lost.exit_code is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from playhead.errors import InfrastructureLost, UsageError
 from playhead.executors import DaskExecutor
@@ -17,16 +18,19 @@ from playhead_adapters.executors.dask.library import dask_config, distributed
 
 DEATH_SECONDS: Final = 2.0  # for a nanny to see how its worker died, after the scheduler has seen that it did
 CLOSE_SECONDS: Final = 10.0  # for workers to leave; then they are killed
+MEMORY_TOPIC: Final = "worker-restart-memory"  # under which a nanny tells that it ends a worker
 
 # A worker is given a task for each of its threads and no more: one that waited inside a worker could neither be withdrawn, nor
 # begin in its turn elsewhere, nor be told from the one that killed its worker.
 _SCHEDULING: Final = {"distributed.scheduler.worker-saturation": 1.0}
 
 
-class Deaths(Protocol):
-    async def exit_of(self, address: str) -> int | None:
-        """The exit code of the worker that was at this address, minus the signal if one killed it; None if nobody knows."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker's process ended. `memory_limit`: it was ended because it took nearly all of so many bytes."""
+
+    exit_code: int  # minus the signal, if one killed it
+    memory_limit: int | None = None
 
 
 class TemporaryCluster:
@@ -39,11 +43,11 @@ class TemporaryCluster:
         self.workers = workers
         self.ends_workers = ends_workers
 
-    async def exit_of(self, address: str) -> int | None:
-        """See `Deaths`. Waits a while for the news, as the scheduler's comes first."""
+    async def death_of(self, address: str) -> Death | None:
+        """How the worker that was there ended; None if nobody knows. Waits a while for the news, as the scheduler's comes first."""
         nannies = [nanny for nanny in getattr(self.cluster, "workers", {}).values() if isinstance(nanny, WatchingNanny)]
-        nanny = next((one for one in nannies if address in one.exits or one.worker_address == address), None)
-        return None if nanny is None else await nanny.exit_of(address)
+        nanny = next((one for one in nannies if address in one.deaths or one.worker_address == address), None)
+        return None if nanny is None else await nanny.death_of(address)
 
 
 class WatchingNanny(distributed.Nanny):  # type: ignore[misc]  # it is untyped
@@ -51,23 +55,31 @@ class WatchingNanny(distributed.Nanny):  # type: ignore[misc]  # it is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType] — it is untyped
-        self.exits: dict[str, int] = {}
+        self.deaths: dict[str, Death] = {}
+        self._too_large: set[str] = set()
         self._news = asyncio.Condition()
 
-    async def exit_of(self, address: str) -> int | None:
+    async def death_of(self, address: str) -> Death | None:
         """How its worker at this address ended; None if that is not known in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEATH_SECONDS), self._news:
-                await self._news.wait_for(lambda: address in self.exits)
-        return self.exits.get(address)
+                await self._news.wait_for(lambda: address in self.deaths)
+        return self.deaths.get(address)
 
     async def _on_worker_exit(self, exitcode: int) -> None:
         """Called by Nanny when a worker's process has ended, before it starts the next."""
         if self.worker_address is not None:
-            self.exits[self.worker_address] = exitcode
+            limit = self.memory_manager.memory_limit if self.worker_address in self._too_large else None
+            self.deaths[self.worker_address] = Death(exitcode, limit)
             async with self._news:
                 self._news.notify_all()
         await super()._on_worker_exit(exitcode)  # pyright: ignore[reportUnknownMemberType] — as above
+
+    def log_event(self, topic: str | Collection[str], msg: Any) -> None:
+        """Called by Nanny, among others when it ends a worker for coming too near to its limit of memory."""
+        if topic == MEMORY_TOPIC:
+            self._too_large.add(msg["worker"])
+        super().log_event(topic, msg)  # pyright: ignore[reportUnknownMemberType] — as above
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from playhead_adapters.executors.dask import worker
+from playhead_adapters.executors.dask import versions, worker
 from playhead_adapters.executors.dask.library import CancelledByDask, KilledWorker, dask_config, distributed, task_spec
 from playhead_adapters.executors.dask.parcels import Parcel
 from playhead_adapters.executors.dask.worker import Answer
@@ -133,8 +133,9 @@ class Connection:
     ) -> list[Any]:
         # As a producer of data a task waits at the scheduler until a thread is free, also where there are but few. Dask would
         # else send some to wait behind others in a worker, where they would not begin in their turn.
+        said = versions.said()
         graph = {
-            parcel.key: task_spec.Task(parcel.key, worker.compute, self._topic, body, _data_producer=True)
+            parcel.key: task_spec.Task(parcel.key, worker.compute, self._topic, said, body, _data_producer=True)
             for parcel, body in zip(parcels, bodies, strict=True)
         }
         futures: list[Any] = self._client.get(

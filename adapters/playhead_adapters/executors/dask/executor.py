@@ -20,6 +20,7 @@ from playhead.executors import DaskExecutor, crossing
 from playhead.executors.calls import Call
 from playhead.executors.worker import Frame
 from playhead.ports.executor import ExecutorFuture
+from playhead_adapters.executors.dask.cluster import Death
 from playhead_adapters.executors.dask.connection import Connection, SchedulerLost, WorkerKilled
 from playhead_adapters.executors.dask.losses import broken, charged, worker_lost
 from playhead_adapters.executors.dask.parcels import DaskCall, Parcel, Sizes, packed
@@ -46,8 +47,8 @@ class Site(Protocol):
         """Connect. PlayheadError: not now."""
         ...
 
-    async def exit_of(self, address: str) -> int | None:
-        """The exit code of the worker that was there, minus the signal if one killed it; None if nobody knows."""
+    async def death_of(self, address: str) -> Death | None:
+        """How the worker that was there ended; None if nobody knows."""
         ...
 
 
@@ -266,10 +267,10 @@ class DaskCalls:
         lost: list[DaskCall] = []
         if death.address not in self._ended_workers:
             lost = charged(parcels, death.threads)
-            exit_code = await self._site.exit_of(death.address) if lost else None
+            end = await self._site.death_of(death.address) if lost else None
             for call in lost:
                 self._over(call)
-                call.fail(worker_lost(call, death.address, exit_code))
+                call.fail(worker_lost(call, death.address, end))
         left = [call for parcel in parcels for call in parcel.calls if call not in lost]
         for parcel in parcels:
             for call in parcel.calls:

@@ -15,8 +15,8 @@ from anyio.from_thread import start_blocking_portal
 from playhead.errors import InfrastructureLost, PlayheadError, UsageError
 from playhead.executors import DaskExecutor
 from playhead.ports.executor import OpenExecutor
-from playhead_adapters.executors.dask import worker
-from playhead_adapters.executors.dask.cluster import TemporaryCluster, temporary_cluster
+from playhead_adapters.executors.dask import versions
+from playhead_adapters.executors.dask.cluster import Death, TemporaryCluster, temporary_cluster
 from playhead_adapters.executors.dask.connection import Connection
 from playhead_adapters.executors.dask.executor import DaskCalls
 from playhead_adapters.executors.dask.library import distributed
@@ -95,9 +95,9 @@ class Site:
         """A worker may be killed to stop the one call that it runs."""
         return self._temporary is not None and self._temporary.ends_workers
 
-    async def exit_of(self, address: str) -> int | None:
-        """The exit code of the worker that was there, minus the signal if one killed it; None if nobody knows."""
-        return None if self._temporary is None else await self._temporary.exit_of(address)
+    async def death_of(self, address: str) -> Death | None:
+        """How the worker that was there ended; None if nobody knows."""
+        return None if self._temporary is None else await self._temporary.death_of(address)
 
     async def connect(self, name: str, on_expired: Callable[[int], None]) -> Connection:
         """See `open_spec` for its errors."""
@@ -126,25 +126,19 @@ class Site:
 
 
 async def _check_workers(client: Any) -> None:
-    """UsageError: a worker has another Python or Playhead than this process, or none."""
-    here = worker.versions()
-    answers: dict[str, Any] = await client.run(worker.versions, on_error="return")
+    """UsageError: a worker has another Python or Playhead than this process, or none. One that comes later checks itself."""
+    here = versions.of_this_process()
+    answers: dict[str, dict[str, str] | Exception] = await client.run(versions.of_this_process, on_error="return")
     for address, there in answers.items():
-        if isinstance(there, ImportError):
+        if isinstance(there, OSError):
+            continue  # it went while it was asked
+        if isinstance(there, Exception):  # an ImportError, or Dask's word of one
             raise UsageError(
                 f"the Dask worker {address} has no Playhead that it can load: {there}",
                 hint=f"install 'playhead[dask]=={here['playhead']}' where the workers run",
             )
-        if not isinstance(there, dict):
-            continue  # it went while it was asked
-        differing = [
-            f"{name} {there[name]} and not {version}" for name, version in here.items() if there[name] != version
-        ]
-        if differing:
-            raise UsageError(
-                f"the Dask worker {address} has {', '.join(differing)}",
-                hint="workers and runner need the same versions: what one pickles the other must read",
-            )
+        if differing := versions.differing(there, here):
+            raise UsageError(f"the Dask worker {address} has {differing}", hint=versions.SAME_VERSIONS)
 
 
 def _security(spec: DaskExecutor) -> Any:

@@ -21,11 +21,11 @@ from collections import OrderedDict, deque
 from collections.abc import Coroutine, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
 from playhead.executors import worker as wire
 from playhead.executors.worker import Frame, dumps
+from playhead_adapters.executors.dask import versions
 from playhead_adapters.executors.dask.library import cloudpickle, distributed, distributed_threads
 
 MAX_THREADS: Final = 1_000  # at a time: Dask admits as many calls as the worker has threads, the others are written off
@@ -60,11 +60,12 @@ _threads: Any = distributed_threads.ThreadPoolExecutor(
 )  # Dask's, as its threads are daemons
 
 
-async def compute(executor: str, parcel: bytes) -> list[Answer]:
+async def compute(executor: str, runners_versions: str, parcel: bytes) -> list[Answer]:
     """Run the calls in their order; a Dask task. `executor` names whose they are.
 
     One that was stopped has no answer, nor have those that were not come to in time: they are not as short as was thought.
     """
+    versions.check(runners_versions, distributed.get_worker().address)  # it may have come after all were asked
     requests: list[Request] = pickle.loads(parcel)  # noqa: S301 — it comes from the runner, whose cluster this is
     answers: list[Answer] = []
     waiting = deque(requests)
@@ -100,16 +101,6 @@ def stop(executor: str, numbers: Sequence[int]) -> list[int]:
 def end_process() -> None:
     """Kill this worker, as soon as the answer to this is out; its nanny starts another."""
     asyncio.get_running_loop().call_later(ANSWER_SECONDS, os.kill, os.getpid(), signal.SIGKILL)
-
-
-def versions() -> dict[str, str]:
-    """Of what must agree between the runner and a worker."""
-    return {
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "playhead": version("playhead"),
-        "distributed": version("distributed"),
-        "cloudpickle": version("cloudpickle"),
-    }
 
 
 class _Run:
