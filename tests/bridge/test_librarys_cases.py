@@ -14,23 +14,15 @@ from uuid import UUID, uuid4
 import pytest
 from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
 from eventsourcing.tests import persistence as cases
-from eventsourcing.utils import Environment
 
-from tests.postgres.cluster import SUPERUSER, Cluster
+from tests.bridge import recorders
+from tests.postgres.cluster import Cluster
 
 NewId = Callable[[], UUID | str]
 
 
 def text() -> str:
     return f"default/run/{secrets.token_hex(16)}"
-
-
-def recorder(module: str, **settings: str) -> tuple[InfrastructureFactory[Any], ApplicationRecorder]:
-    name = f"t{secrets.token_hex(6)}"
-    factory: InfrastructureFactory[Any] = InfrastructureFactory[Any].construct(
-        Environment(name, {**settings, "PERSISTENCE_MODULE": module})
-    )
-    return factory, factory.application_recorder()
 
 
 def passes(open_it: Callable[[], tuple[InfrastructureFactory[Any], ApplicationRecorder]], new_id: NewId) -> None:
@@ -51,28 +43,28 @@ def passes(open_it: Callable[[], tuple[InfrastructureFactory[Any], ApplicationRe
 
 
 def test_popo() -> None:
-    passes(lambda: recorder("eventsourcing.popo"), text)
+    passes(lambda: recorders.opened("eventsourcing.popo"), text)
 
 
 def test_sqlite(tmp_path: Path) -> None:
     url = str(tmp_path / "log.db")
-    passes(lambda: recorder("eventsourcing.sqlite", SQLITE_DBNAME=url, ORIGINATOR_ID_TYPE="text"), text)
+    passes(lambda: recorders.opened("eventsourcing.sqlite", SQLITE_DBNAME=url, ORIGINATOR_ID_TYPE="text"), text)
 
 
 def test_sqlalchemy(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
-    passes(lambda: recorder("eventsourcing_sqlalchemy", SQLALCHEMY_URL=url), uuid4)
+    passes(lambda: recorders.opened("eventsourcing_sqlalchemy", SQLALCHEMY_URL=url), uuid4)
 
 
 @pytest.mark.real
 def test_postgresql(postgres: Cluster) -> None:
-    passes(lambda: recorder("eventsourcing.postgres", **settings_of(postgres)), text)
+    passes(lambda: recorders.opened("eventsourcing.postgres", **recorders.settings_of(postgres)), text)
 
 
 @pytest.mark.real
 def test_inserts_do_not_interleave_on_postgresql(postgres: Cluster) -> None:
     """What lets a reader follow it: no event appears below one that was read."""
-    factory, opened = recorder("eventsourcing.postgres", **settings_of(postgres))
+    factory, opened = recorders.opened("eventsourcing.postgres", **recorders.settings_of(postgres))
 
     class NonInterleaving(cases.NonInterleavingNotificationIDsBaseCase):
         insert_num = 500
@@ -87,14 +79,3 @@ def test_inserts_do_not_interleave_on_postgresql(postgres: Cluster) -> None:
         NonInterleaving("test").debug()
     finally:
         factory.close()
-
-
-def settings_of(cluster: Cluster) -> dict[str, str]:
-    return {
-        "POSTGRES_DBNAME": "postgres",
-        "POSTGRES_HOST": "127.0.0.1",
-        "POSTGRES_PORT": str(cluster.port),
-        "POSTGRES_USER": SUPERUSER,
-        "POSTGRES_PASSWORD": "none is asked for",
-        "ORIGINATOR_ID_TYPE": "text",
-    }

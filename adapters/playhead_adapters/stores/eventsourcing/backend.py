@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import anyio.to_thread
 from eventsourcing.persistence import ApplicationRecorder, DataError, InterfaceError, OperationalError, ProgrammingError
@@ -24,6 +26,10 @@ from playhead_adapters.stores.eventsourcing.reader import Reader, told
 from playhead_adapters.stores.eventsourcing.rows import Originators, naming_event
 from playhead_adapters.stores.eventsourcing.waking import Waking
 from playhead_adapters.stores.eventsourcing.writer import Writer
+
+CLOSE_SECONDS: Final = (
+    60.0  # for the commit under way and the recorder's own end; what hangs longer is named, and left behind
+)
 
 
 class EventSourcingBackend(StoreBackend):
@@ -74,12 +80,12 @@ class EventSourcingBackend(StoreBackend):
         self._waking = waking
 
     async def close(self) -> None:
+        """LogUnusable: the commit under way does not end."""
         try:
             if self._waking is not None:
                 await anyio.to_thread.run_sync(self._waking.stop)
-            await self._thread.run(self._close)
         finally:
-            await self._thread.close()
+            await self._thread.close(self._close, limit_seconds=CLOSE_SECONDS)
 
 
 async def open_recorder(
@@ -99,9 +105,17 @@ async def open_recorder(
         if subscribe:
             await backend.subscribe()
     except BaseException:
-        await thread.close()
+        await thread.close(limit_seconds=CLOSE_SECONDS)
         raise
     return backend
+
+
+def attend(owner: object) -> None:
+    """See that no connection of this factory's or recorder's hangs, where it is the library's for PostgreSQL."""
+    if "eventsourcing.postgres" in sys.modules:  # only then psycopg is there
+        from playhead_adapters.stores.eventsourcing import postgres
+
+        postgres.attend(getattr(owner, "datastore", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,7 @@ class _Opened:
 
 def _open(recorder: ApplicationRecorder, *, uuids: bool) -> _Opened:
     with told("opened"):
+        attend(recorder)
         if not uuids:
             try:
                 return _open_as(recorder, Originators(uuids=False))
