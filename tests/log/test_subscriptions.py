@@ -109,7 +109,7 @@ async def test_what_is_kept_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
     with kept.subscriber(Position(0)):
         for _ in range(100):
             append = new(count=3)
-            kept.add_committed([(append, (await store.commit([append]))[0])])
+            kept.add_committed([append], await store.commit([append]))
             page = kept.page(kept.start, 1_000)
             assert page is not None
             assert [event.position for event in page.events] == list(range(kept.start + 1, kept.scanned + 1))
@@ -122,12 +122,13 @@ async def test_what_is_kept_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
 async def test_pages_that_overlap_are_taken_once(order: str) -> None:
     """The poll may read what a commit of our own brings meanwhile, and the other way round."""
     store, kept = MemoryBackend(), tail.Tail(Position(0))
-    committed = [(append, (await store.commit([append]))[0]) for append in (new(count=4), new(count=2))]
+    appends = [new(count=4), new(count=2)]
+    outcomes = await store.commit(appends)
     pages = {"page": 3, "whole": 10}
     with kept.subscriber(Position(0)):
         for step in order.split(", "):
             if step == "commits":
-                kept.add_committed(committed)
+                kept.add_committed(appends, outcomes)
             else:
                 page = await store.read_all(after=Position(0), limit=pages[step])
                 kept.extend(page.events, page.scanned)
