@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from playhead.core.names import Position, Version
 from playhead.log import chain, same_body
@@ -13,8 +13,19 @@ from playhead_adapters.stores.postgres.rows import packed
 
 Standing = tuple[int, int | None, int | None, bytes]  # of an append that is there: count, epoch, first_seq, body
 
-ANY: Final = -1  # as the function writes "any version", "no epoch" and "no record"
+ANY: Final = -1  # version, as the function writes it
+ABSENT: Final = -1  # epoch and record, as the functions write them
 APPENDED, CONFLICT, DUPLICATE = range(3)
+
+
+class Answer(NamedTuple):
+    """What became of a batch: one element for each append, where its last event is, or the stream's version at a conflict."""
+
+    kinds: list[int]
+    lasts: list[int]
+    versions: list[int]
+    head: Position  # the log's end behind it
+    link: bytes
 
 
 def values_of(batch: Sequence[Append], bodies: Sequence[bytes]) -> dict[str, Any]:
@@ -33,8 +44,8 @@ def values_of(batch: Sequence[Append], bodies: Sequence[bytes]) -> dict[str, Any
         "expected": Int8s([_expected(append) for append in batch]),
         "counts": Int8s([len(append.events) for append in batch]),
         "recorded_ats": Int8s([append.recorded_at for append in batch]),
-        "epochs": Int8s([ANY if append.epoch is None else append.epoch for append in batch]),
-        "first_seqs": Int8s([ANY if append.first_seq is None else append.first_seq for append in batch]),
+        "epochs": Int8s([ABSENT if append.epoch is None else append.epoch for append in batch]),
+        "first_seqs": Int8s([ABSENT if append.first_seq is None else append.first_seq for append in batch]),
         "append_ids": Byteas([packed(append.append_id) for append in batch]),
         "digests": Byteas([chain.digest(append, body) for append, body in zip(batch, bodies, strict=True)]),
         "bodies": Byteas(bodies),
@@ -54,10 +65,10 @@ def _expected(append: Append) -> int:
 def outcome_of(
     append: Append, body: bytes, kind: int, last: int, version: int, standing: Mapping[int, Standing]
 ) -> Outcome:
-    if kind == CONFLICT:
-        return Conflict(Version(version))
     if kind == APPENDED:
         return Appended(Position(last - len(append.events) + 1), Position(last), Version(version))
+    if kind == CONFLICT:
+        return Conflict(Version(version))
     count, epoch, first_seq, before = standing[last]
     same = (epoch, first_seq) == (append.epoch, append.first_seq) and same_body(before, body)
     return Duplicate(Position(last - count + 1), Position(last), Version(version), same)

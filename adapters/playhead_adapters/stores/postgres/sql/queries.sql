@@ -5,6 +5,13 @@ SELECT * FROM append_1(
     %(recorded_ats)s, %(epochs)s, %(first_seqs)s, %(append_ids)s, %(digests)s, %(bodies)s
 )
 
+-- The same for a batch whose places are known.
+-- name: extend
+SELECT * FROM extend_1(
+    %(ability)s, %(channel)s, %(before)s, %(before_link)s, %(head)s, %(link)s, %(lasts)s, %(streams)s, %(versions)s, %(recorded_ats)s,
+    %(actors)s, %(epochs)s, %(first_seqs)s, %(counts)s, %(append_ids)s, %(links)s, %(bodies)s, %(missed_streams)s, %(missed_ids)s
+)
+
 -- What stands at these places, to compare with what came again.
 -- name: read_bodies
 SELECT position, count, epoch, first_seq, body FROM appends WHERE position = ANY(%(positions)s)
