@@ -26,11 +26,12 @@ A = StreamName("default/run/a")
 
 
 class Recorder(POPOApplicationRecorder):
-    """Counts its inserts, and fails as it is told to: before or after the events are in."""
+    """Counts its inserts and reads, and fails as it is told to: before or after the events are in."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inserts: list[int] = []
+        self.reads = 0
         self.before: list[Exception] = []
         self.after: list[Exception] = []
 
@@ -42,6 +43,10 @@ class Recorder(POPOApplicationRecorder):
         if self.after:
             raise self.after.pop()
         return positions
+
+    def select_events(self, originator_id: UUID | str, **kwargs: Any) -> Sequence[StoredEvent]:
+        self.reads += 1
+        return super().select_events(originator_id, **kwargs)
 
 
 def stranger(version: int) -> StoredEvent:
@@ -134,6 +139,51 @@ async def test_conflicts_with_another_writer_cost_the_rest_of_a_batch_one_more_i
     assert recorder.inserts == [100, 100 - moved]
     await one.close()
     await other.close()
+
+
+async def test_conflicts_cost_no_reads_where_nobody_else_has_written() -> None:
+    recorder = Recorder()
+    backend = await open_recorder(recorder)
+    names = [f"default/run/{number}" for number in range(10)]
+    await backend.commit([new(name) for name in names])
+    recorder.reads = 0
+    for version in range(1, 4):
+        batch = [new(name, expected=Version(version + (name == names[version]))) for name in names]
+        outcomes = await backend.commit(batch)
+        assert [type(outcome) for outcome in outcomes].count(Conflict) == version
+    assert recorder.reads == 0
+    recorder.insert_events([stranger(1)])
+    assert await backend.commit([new(names[0], expected=Version(9))]) == [Conflict(Version(4))]
+    assert recorder.reads == 1
+    await backend.close()
+
+
+class Beside(Recorder):
+    """Somebody else's insert comes between a commit's look at the head and its own insert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: list[StoredEvent] = []
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        if self.first:
+            super().insert_events([self.first.pop()])
+        return super().insert_events(stored_events, **kwargs)
+
+
+async def test_what_was_written_beside_a_commit_is_looked_for_by_the_next() -> None:
+    recorder, another = Beside(), Recorder()
+    backend, elsewhere = await open_recorder(recorder), await open_recorder(another)
+    for one in (backend, elsewhere):
+        await one.commit([new("default/run/a"), new("default/run/b")])
+    await elsewhere.commit([new("default/run/b")])
+    recorder.first = list(another.select_events(StreamName("default/run/b"), gt=1))
+    await backend.commit([new("default/run/a")])
+    assert await backend.commit([new("default/run/b", expected=Version(2))]) == [
+        Appended(Position(6), Position(6), Version(3))
+    ]
+    await backend.close()
+    await elsewhere.close()
 
 
 class OneStreamOnly(Recorder):
