@@ -19,7 +19,13 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(170)]
 
 LIMIT_SECONDS: Final = 160.0
 CORE: Final = ("tests/service/test_commands.py", "tests/service/test_leases.py")
-SUITE: Final = (*CORE, "tests/service/test_queries.py", "tests/service/test_stream.py", "tests/server/test_contract.py")
+SUITE: Final = (
+    *CORE,
+    "tests/service/test_queries.py",
+    "tests/service/test_stream.py",
+    "tests/server/test_contract.py",
+    "tests/server/test_engine.py",
+)
 LEAST: Final = 30  # tests that must have run, lest a suite that finds none counts
 
 

@@ -54,7 +54,8 @@ class Module:
         return uuid4() if self.uuids else f"default/run/{secrets.token_hex(16)}"
 
 
-POPO: Final = Module("eventsourcing.popo", {})
+def popo(_folder: Path) -> Module:
+    return Module("eventsourcing.popo", {})
 
 
 def sqlite(folder: Path) -> Module:
@@ -70,8 +71,8 @@ def postgresql(cluster: Cluster) -> Module:
 
 
 @pytest.mark.parametrize("case", [SELECT, SIDE_BY_SIDE, SUBSCRIBE])
-def test_popo(case: str) -> None:
-    POPO.passes(case)
+def test_popo(tmp_path: Path, case: str) -> None:
+    popo(tmp_path).passes(case)
 
 
 @pytest.mark.parametrize("case", [SELECT, SIDE_BY_SIDE])
@@ -89,7 +90,7 @@ def test_postgresql(postgres: Cluster, case: str) -> None:
     postgresql(postgres).passes(case)
 
 
-@pytest.mark.parametrize("module", [lambda _: POPO, sqlite, sqlalchemy], ids=["popo", "sqlite", "sqlalchemy"])
+@pytest.mark.parametrize("module", [popo, sqlite, sqlalchemy])
 def test_inserts_do_not_interleave(tmp_path: Path, module: Callable[[Path], Module]) -> None:
     module(tmp_path).passes_without_interleaving()
 
