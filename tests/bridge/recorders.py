@@ -13,8 +13,8 @@ from eventsourcing.utils import Environment
 from tests.postgres.cluster import SUPERUSER, Cluster
 
 
-def sqlite(folder: Path) -> str:
-    return f"eventsourcing:eventsourcing.sqlite?SQLITE_DBNAME={folder}/bridge.db"
+def sqlite(folder: Path, *, name: str = "bridge") -> str:
+    return f"eventsourcing:eventsourcing.sqlite?SQLITE_DBNAME={folder}/{name}.db"
 
 
 def sqlalchemy(folder: Path, *, name: str = "") -> str:
