@@ -32,7 +32,7 @@ from playhead.testing.clock import VirtualClock
 from tests.core.samples import NOW, RUN, RUNNING, task_events
 from tests.core.test_folding import ANY_EVENT, Story, legal_story
 from tests.service.faulty import FaultyStore
-from tests.service.world import ADOPTED, open_world, run_id, submitted
+from tests.service.world import ADOPTED, flow, open_world, run_id, submitted
 
 STREAM = run_stream(RUN)
 EVERY = 4
@@ -336,6 +336,8 @@ async def test_a_service_begins_with_the_snapshot_of_a_run_that_is_at_work(
         await world.report(claimed, 0, ADOPTED, *(submitted(f"parse~{n}") for n in range(40)))
         await world.report(claimed, 41, submitted("last"))
         await world.seen()
+        await world.service.register_flow(flow("another"))
+        await world.seen()  # and so what was to be kept of the page before it was kept
         before = await world.service.run(run_id(1))
     monkeypatch.setattr(service_module, "Replay", Watched)
     async with open_world(records, clock=clock, views=views) as world:
