@@ -12,7 +12,7 @@ from playhead.service import Service, ServiceSettings
 from playhead.service.leadership import NOBODY, Leadership
 from playhead.testing.clock import VirtualClock
 from tests.log.shared import SharedMemory, SharedRecords
-from tests.service.replicas import open_replicas
+from tests.service.replicas import STEP_SECONDS, open_replicas
 from tests.service.world import flow
 
 TERMS: Final = ServiceSettings()
@@ -159,6 +159,60 @@ async def test_a_server_that_begins_on_a_log_that_has_forgotten_its_leader_waits
         assert service.leads
 
 
+async def test_a_number_that_comes_again_behind_a_loss_of_the_table_is_nobodys_own() -> None:
+    """Terms are counted from the first again: one that stood still meets its own number, which is another's by now."""
+    async with open_replicas() as replicas:
+        stopped, records = replicas.leader, replicas.records
+        assert records.leader is not None
+        number = records.leader.term
+        stopped.stopped = True
+        records.forget_what_is_not_in_the_log()
+        await replicas.others[0].world.service.register_flow(flow())
+        while records.leader is None or records.leader.term < number:
+            await replicas.advance(STEP_SECONDS)
+        other = replicas.leader
+        stopped.go_on()
+        await replicas.advance(TAKEN_OVER)
+        assert replicas.leader is other
+
+
+async def test_a_term_that_is_being_counted_when_it_is_left_to_another_does_not_count() -> None:
+    clock, records = VirtualClock(), SharedRecords()
+    backend = _Slow(records)
+    leadership = Leadership(backend, clock, TERMS, lambda: None)
+    counting = asyncio.ensure_future(leadership.run())
+    backend.answers.set()
+    await clock.advance(0)
+    assert leadership.leads
+    backend.answers.clear()
+    await clock.advance(TERMS.lead_seconds)
+    leaving = asyncio.ensure_future(leadership.hand_over())
+    await clock.advance(0)
+    backend.answers.set()
+    await leaving
+    assert not leadership.leads
+    assert records.leader is not None
+    assert records.leader.server == NOBODY
+    counting.cancel()
+
+
+async def test_who_leaves_it_to_another_leads_no_more_before_anybody_hears_of_it() -> None:
+    clock = VirtualClock()
+    backend = _Slow(SharedRecords())
+    leadership = Leadership(backend, clock, TERMS, lambda: None)
+    counting = asyncio.ensure_future(leadership.run())
+    backend.answers.set()
+    await clock.advance(0)
+    counting.cancel()
+    assert leadership.leads
+    backend.answers.clear()
+    leaving = asyncio.ensure_future(leadership.resign())
+    await clock.advance(0)
+    assert not leadership.leads
+    backend.answers.set()
+    await leaving
+
+
 async def test_a_term_whose_answer_took_longer_than_the_term_is_no_lead() -> None:
     """Neither told nor acted upon: somebody else may have taken over."""
     gained: list[float] = []
@@ -177,7 +231,7 @@ async def test_a_term_whose_answer_took_longer_than_the_term_is_no_lead() -> Non
 
 
 class _Slow(SharedMemory):
-    """One that answers its first `lead` when it is told to."""
+    """One that answers `lead` when it is told to."""
 
     def __init__(self, records: SharedRecords) -> None:
         super().__init__(records)
