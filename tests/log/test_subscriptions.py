@@ -206,6 +206,43 @@ async def test_what_others_wrote_between_our_commits_is_read_once_for_all_subscr
     assert backend.reads - before < len(followers)
 
 
+class Asked(MemoryBackend):
+    """Counts how often it is asked for news. Pages are held back until they `may_be_read`."""
+
+    def __init__(self, records: MemoryRecords) -> None:
+        super().__init__(records)
+        self.asked = 0
+        self.is_read, self.may_be_read = asyncio.Event(), asyncio.Event()
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        self.asked += 1
+        await super().wait_for_news(after, timeout_seconds)
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        self.is_read.set()
+        await self.may_be_read.wait()
+        return await super().read_all(after=after, limit=limit)
+
+
+async def test_nobody_asks_for_news_again_and_again_while_a_hole_is_being_read() -> None:
+    """They are there at once until it is: to ask would take all of a core, for as long as a store is slow or away."""
+    records = MemoryRecords()
+    backend, other = Asked(records), MemoryBackend(records)
+    async with Log.open(backend) as log:
+        following = asyncio.create_task(follow(log, after=0, until=4))
+        await asyncio.sleep(0)
+        await other.commit([new("default/run/other", 2)])
+        await log.append(new())
+        await backend.is_read.wait()
+        asked = backend.asked
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert backend.asked - asked <= 1
+        await other.commit([new("default/run/other")])
+        backend.may_be_read.set()
+        assert await following == await whole(log)
+
+
 async def test_three_writers_at_once_lose_nothing() -> None:
     """Each has holes in what it commits, all the time, while its own commits and what it reads overlap."""
     records = MemoryRecords()
