@@ -20,7 +20,7 @@ import pytest
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead.log import Log
-from playhead.log.sqlite import SqliteBackend, url_for
+from playhead.log.sqlite import SqliteBackend, names, url_for
 from playhead.log.sqlite.faults import unusable
 from playhead.log.sqlite.file import WriterLock, open_writer
 from playhead.log.sqlite.writer import Writer
@@ -443,3 +443,28 @@ async def test_reading_a_closed_log_is_an_error(tmp_path: Path) -> None:
     await backend.close()
     with pytest.raises(LogUnusable, match="is closed"):
         await backend.read_all(after=Position(0), limit=1)
+
+
+@pytest.mark.parametrize("whose", ["default/run/a", "runner/1"])
+async def test_an_append_whose_stream_or_actor_has_lost_its_name_is_not_left_out(tmp_path: Path, whose: str) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as backend:
+        await backend.commit([new("default/run/a")])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("DELETE FROM names WHERE name = ?", (whose,)).rowcount == 1
+        connection.commit()
+    async with opened(path) as backend:
+        with pytest.raises(LogUnusable, match=r"a row says [12] for a name that is not there"):
+            await backend.read_all(after=Position(0), limit=10)
+
+
+async def test_more_names_than_are_remembered_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "KNOWN_NAMES", 3)
+    streams = [f"default/run/{number % 7}" for number in range(30)]
+    async with opened(tmp_path / "log.db") as backend:
+        await backend.commit([new(stream) for stream in streams])
+        page = await backend.read_all(after=Position(0), limit=100)
+    assert [event.stream for event in page.events] == streams
+    assert {event.actor for event in page.events} == {"runner/1"}
