@@ -8,6 +8,7 @@ and ten writers over SQLAlchemy, which wait eight seconds for SQLite's lock: the
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tests.postgres.cluster import Cluster
 
 SELECT: Final = "test_insert_select"  # by streams and of all, with every bound and filter
 SIDE_BY_SIDE: Final = "test_concurrent_no_conflicts"  # ten writers, two readers, 10,000 events
+WAIT_SECONDS: Final = 30.0
 SUBSCRIBE: Final = "optional_test_insert_subscribe"  # from any place, with topics, stopped at any time
 
 
@@ -45,9 +47,14 @@ class Module:
     @contextmanager
     def _opened(self) -> Generator[ApplicationRecorder]:
         factory, opened = recorders.opened(self.name, **self.settings)
+        before = set(threading.enumerate())
         try:
             yield opened
         finally:
+            for thread in set(threading.enumerate()) - before:
+                thread.join(
+                    WAIT_SECONDS
+                )  # a case leaves readers behind, and SQLite crashes where a connection in use is closed
             factory.close()
 
     def _new_id(self) -> UUID | str:

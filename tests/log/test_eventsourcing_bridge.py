@@ -12,13 +12,21 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from eventsourcing.persistence import DataError, IntegrityError, OperationalError, ProgrammingError, StoredEvent
+from eventsourcing.persistence import (
+    DataError,
+    IntegrityError,
+    Notification,
+    OperationalError,
+    ProgrammingError,
+    StoredEvent,
+)
 from eventsourcing.popo import POPOApplicationRecorder
 
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import LogUnusable, OutcomeUnknown, UsageError
 from playhead.log import Log
 from playhead.ports.store import Ack, Appended, Capability, Conflict, Duplicate
+from playhead_adapters.stores.eventsourcing import backend as backend_module
 from playhead_adapters.stores.eventsourcing import memory, open_recorder, open_url, writer
 from tests.log.samples import new
 
@@ -380,6 +388,50 @@ async def test_a_recorder_that_cannot_be_read_is_told() -> None:
 
     with pytest.raises(LogUnusable, match="the database is away"):
         await open_recorder(Broken())
+
+
+class Slow(Recorder):
+    """Reads all its events when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = threading.Event(), threading.Event()
+
+    def select_notifications(self, *args: Any, **kwargs: Any) -> Sequence[Notification]:
+        self.reading.set()
+        assert self.go_on.wait(30)
+        return super().select_notifications(*args, **kwargs)
+
+
+async def test_it_is_closed_when_the_reads_under_way_have_ended() -> None:
+    """Also those whose callers were cancelled. SQLite takes the process along where a connection is closed under a read."""
+    recorder, closed = Slow(), threading.Event()
+    backend = await open_recorder(recorder, close=closed.set)
+    reads = [asyncio.ensure_future(backend.read_all(after=Position(0), limit=10)) for _ in range(2)]
+    assert await asyncio.to_thread(recorder.reading.wait, 30)
+    reads[0].cancel()
+    closing = asyncio.ensure_future(backend.close())
+    with pytest.raises(LogUnusable, match="is closed"):
+        while True:  # until it has begun to close, a head is still told
+            await backend.head()
+    assert not closed.is_set()
+    recorder.go_on.set()
+    await closing
+    assert closed.is_set()
+    assert (await reads[1]).events == ()
+
+
+async def test_a_read_that_does_not_end_is_told_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_module, "READS_SECONDS", 0.05)
+    recorder, closed = Slow(), threading.Event()
+    backend = await open_recorder(recorder, close=closed.set)
+    read = asyncio.ensure_future(backend.read_all(after=Position(0), limit=10))
+    assert await asyncio.to_thread(recorder.reading.wait, 30)
+    with pytest.raises(LogUnusable, match=r"1 reads have not ended for 0\.05 s"):
+        await backend.close()
+    assert not closed.is_set()
+    recorder.go_on.set()
+    await read
 
 
 async def test_nothing_of_the_library_is_left_behind(tmp_path: Path) -> None:

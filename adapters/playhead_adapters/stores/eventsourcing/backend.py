@@ -1,7 +1,8 @@
 """The port's side of the bridge: from the engine's event loop to a recorder's blocking calls. Owns the threads; decides nothing.
 
-Commits are made by one thread, reads by whichever is free. Its own commits wake who waits; what others write is found by the engine's
-poll, or at once by the recorder's subscription, if that was asked for: it reads every event a second time.
+Commits are made by one thread, reads by whichever is free, and it is closed when they have ended. Its own commits wake who waits; what
+others write is found by the engine's poll, or at once by the recorder's subscription, if that was asked for: it reads every event a
+second time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio.to_thread
 from eventsourcing.persistence import ApplicationRecorder, DataError, InterfaceError, OperationalError, ProgrammingError
@@ -22,14 +23,18 @@ from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.errors import LogUnusable
 from playhead.log import News, OneThread
 from playhead.ports.store import Append, Appended, Capability, Outcome, Page, Recorded, StoreBackend
+from playhead_adapters.stores.eventsourcing.gate import Gate
 from playhead_adapters.stores.eventsourcing.reader import Reader, told
 from playhead_adapters.stores.eventsourcing.rows import Originators, naming_event
 from playhead_adapters.stores.eventsourcing.waking import Waking
 from playhead_adapters.stores.eventsourcing.writer import Writer
 
+READS_SECONDS: Final = 40.0  # for the reads under way at the end; a server that is silent has been given up by then
 CLOSE_SECONDS: Final = (
-    60.0  # for the commit under way and the recorder's own end; what hangs longer is named, and left behind
+    60.0  # for them, the commit under way and the recorder's own end; what hangs longer is named, and left behind
 )
+
+T = TypeVar("T")
 
 
 class EventSourcingBackend(StoreBackend):
@@ -43,6 +48,7 @@ class EventSourcingBackend(StoreBackend):
         self._opened = opened
         self._thread = thread
         self._close = close
+        self._gate = Gate()
         self._news = News(opened.head)
         self._waking: Waking | None = None
 
@@ -62,13 +68,13 @@ class EventSourcingBackend(StoreBackend):
         return outcomes
 
     async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
-        return await anyio.to_thread.run_sync(self._opened.reader.stream, stream, after, limit)
+        return await self._read(partial(self._opened.reader.stream, stream, after, limit))
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
-        return await anyio.to_thread.run_sync(self._opened.reader.all, after, limit)
+        return await self._read(partial(self._opened.reader.all, after, limit))
 
     async def head(self) -> Position:
-        return await anyio.to_thread.run_sync(self._opened.reader.head)
+        return await self._read(self._opened.reader.head)
 
     async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
         await self._news.wait(after, timeout_seconds)
@@ -80,12 +86,19 @@ class EventSourcingBackend(StoreBackend):
         self._waking = waking
 
     async def close(self) -> None:
-        """LogUnusable: the commit under way does not end."""
+        """When what is under way has ended. LogUnusable: it does not."""
         try:
             if self._waking is not None:
                 await anyio.to_thread.run_sync(self._waking.stop)
         finally:
-            await self._thread.close(self._close, limit_seconds=CLOSE_SECONDS)
+            await self._thread.close(self._end, limit_seconds=CLOSE_SECONDS)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(self._gate.through, call)
+
+    def _end(self) -> None:
+        self._gate.close(READS_SECONDS)
+        self._close()
 
 
 async def open_recorder(
