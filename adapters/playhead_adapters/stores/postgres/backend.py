@@ -40,8 +40,6 @@ from playhead_adapters.stores.postgres.writer import Writer
 
 CAPABILITIES: Final = frozenset(Capability)  # all there are
 
-_BY_POSITION, _BY_VERSION = 0, 2  # columns of a row that was read
-
 
 class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
     """Opened by `PostgresBackend.open`. Lives on the event loop that opened it."""
@@ -87,12 +85,12 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
         return await asyncio.shield(work)
 
     async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
-        found = await self._readers.rows("read_stream", {"stream": stream, "after": after, "limit": limit})
-        return events_of(self._address, found, by=_BY_VERSION, after=after, limit=limit)
+        found, names = await self._readers.appends("read_stream", {"stream": stream, "after": after, "limit": limit})
+        return events_of(self._address, found, names, by_version=True, after=after, limit=limit)
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
-        found = await self._readers.rows("read_all", {"after": after, "limit": limit})
-        events = tuple(events_of(self._address, found, by=_BY_POSITION, after=after, limit=limit))
+        found, names = await self._readers.appends("read_all", {"after": after, "limit": limit})
+        events = tuple(events_of(self._address, found, names, by_version=False, after=after, limit=limit))
         return Page(events, events[-1].position if events else after)
 
     async def head(self) -> Position:

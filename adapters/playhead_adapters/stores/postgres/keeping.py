@@ -17,7 +17,7 @@ from playhead_adapters.stores.postgres.address import Address
 from playhead_adapters.stores.postgres.arrays import Byteas, Int8s
 from playhead_adapters.stores.postgres.batches import values_of
 from playhead_adapters.stores.postgres.connections import Connection, rows, run
-from playhead_adapters.stores.postgres.rows import decoded, unpacked
+from playhead_adapters.stores.postgres.rows import decoded, nameless, unpacked
 
 
 async def forget(connection: Connection, stream: StreamName, upto: Version) -> int:
@@ -33,6 +33,8 @@ async def read_kept(connection: Connection, address: Address, after: Position, l
     for position, stream, version, count, recorded_at, actor, epoch, seq, append_id, body, link in await rows(
         connection, "read_kept", {"after": after, "limit": limit}
     ):
+        if stream is None or actor is None:
+            raise nameless(address)
         events = tuple(
             NewEvent(type=kind, schema=schema, data=data)
             for kind, schema, data in decoded(address, position, count, body)

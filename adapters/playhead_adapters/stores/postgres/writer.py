@@ -64,6 +64,7 @@ class Writer:
 
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
+            self._places.forget()
             self._connection = await self._witness.connect()
         return self._connection
 
