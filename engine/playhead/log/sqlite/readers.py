@@ -82,7 +82,14 @@ class Readers:
     async def close(self) -> None:
         """Wait for the reads under way, then close every connection."""
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._close)
+            await anyio.to_thread.run_sync(self.close_now)
+
+    def close_now(self) -> None:
+        """As `close`, from a thread."""
+        for _ in range(READERS):
+            if (connection := self._idle.get()) is not None:
+                connection.close()
+        self._idle.put(None)
 
     async def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def run() -> T:
@@ -125,12 +132,6 @@ class Readers:
         ) as rows:
             names = self._names[db]
             return [self._rows.kept(row[:-1], row[-1], names) for row in rows]
-
-    def _close(self) -> None:
-        for _ in range(READERS):
-            if (connection := self._idle.get()) is not None:
-                connection.close()
-        self._idle.put(None)
 
 
 def _head(db: sqlite3.Connection) -> Position:
