@@ -172,7 +172,9 @@ class StoreBackend(Protocol):
         """Return when there may be something beyond `after`, or at the timeout. A hint only: the read is the delivery."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of what it holds, when no call uses it any more: those under way end first, or with LogUnusable."""
+        ...
 
 
 class Leading(msgspec.Struct, frozen=True, gc=False):
