@@ -138,9 +138,10 @@ async def a_place_that_cannot_be_used_is_told(place: Place) -> None:
 
 
 async def _all_ended(calls: Collection[Future[Any]], patience_seconds: float) -> None:
-    _, left = await asyncio.wait(calls, timeout=patience_seconds)
+    ended, left = await asyncio.wait(calls, timeout=patience_seconds)
     for call in left:
         call.cancel()
+    await asyncio.gather(*ended, return_exceptions=True)  # the first error is told; asyncio would complain of the others
     expect(not left, f"a store was closed, and {len(left)} calls that were under way do not end")
 
 
