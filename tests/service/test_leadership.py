@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import pytest
+
+from playhead.errors import OutcomeUnknown
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.ports.store import Leading
@@ -120,6 +123,22 @@ async def test_a_leader_whose_count_was_taken_and_not_answered_goes_on() -> None
         await replicas.advance(TERMS.takeover_seconds)
         assert not leader.backend.lose_an_answer, "it was asked"
         assert replicas.leader is leader
+
+
+async def test_a_leader_whose_count_was_not_answered_gives_nobody_a_new_term() -> None:
+    """It led all the time: whoever was silent is silent, or a store that loses answers would keep every lease alive."""
+    gained: list[float] = []
+    clock, backend = VirtualClock(), SharedMemory(SharedRecords())
+    leadership = Leadership(backend, clock, TERMS, lambda: gained.append(clock.monotonic()))
+    for _ in range(3):
+        counting = asyncio.ensure_future(leadership.run())
+        await clock.advance(TERMS.lead_seconds)
+        assert leadership.leads
+        backend.lose_an_answer = True
+        await clock.advance(TERMS.lead_seconds)
+        with pytest.raises(OutcomeUnknown):
+            await counting
+    assert len(gained) == 1
 
 
 async def test_somebody_leads_again_when_it_is_forgotten_who_did() -> None:

@@ -90,19 +90,20 @@ class Leadership:
             return
         asked = self._clock.monotonic()
         newest = await shared.leading() or FORGOTTEN
+        ours = newest.server == self._server  # a count of which the answer was lost: whoever leads by it goes on
+        if not ours:
+            self._lose()
         if (
-            newest.server in (NOBODY, self._server)
+            ours
+            or newest.server == NOBODY
             or self._is_silent(newest, asked)
             or (newest == FORGOTTEN and await shared.head() == 0)  # a new log: nobody did
-        ):
-            await self._count_up(shared, newest.term)
-        else:
+        ) and not await self._count_up(shared, newest.term):
             self._lose()
 
     async def _count_up(self, shared: SharedBackend, after: int) -> bool:
         asked = self._clock.monotonic()  # whoever sees this term sees it later, and waits from then on
         if not await shared.lead(self._server, after=after):
-            self._lose()
             return False
         led = self.leads
         self._term, self._until = after + 1, asked + self._settings.takeover_seconds
