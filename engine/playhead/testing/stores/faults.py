@@ -141,7 +141,7 @@ async def _all_ended(calls: Collection[Future[Any]], patience_seconds: float) ->
     ended, left = await asyncio.wait(calls, timeout=patience_seconds)
     for call in left:
         call.cancel()
-    await asyncio.gather(*ended, return_exceptions=True)  # the first error is told; asyncio would complain of the others
+    await asyncio.gather(*ended, return_exceptions=True)  # the first error is told, the others to nobody
     expect(not left, f"a store was closed, and {len(left)} calls that were under way do not end")
 
 
