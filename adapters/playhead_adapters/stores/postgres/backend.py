@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -85,6 +85,8 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
         return await asyncio.shield(work)
 
     async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        if "\0" in stream:  # which no stream here can have in its name, and no statement takes
+            return []
         found, names = await self._readers.appends("read_stream", {"stream": stream, "after": after, "limit": limit})
         return events_of(self._address, found, names, by_version=True, after=after, limit=limit)
 
@@ -149,8 +151,7 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
     async def close(self) -> None:
         """Let what is under way end, then close every connection."""
         self._listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._listening
+        await asyncio.wait([self._listening])
         if self._commits:
             await asyncio.wait(self._commits)
         await self._writer.close()

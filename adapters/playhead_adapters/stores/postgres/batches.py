@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from playhead.core.names import Position, Version
+from playhead.errors import UsageError
 from playhead.log import chain, same_body
 from playhead.ports.store import Append, Appended, Conflict, Duplicate, Expect, Outcome
 from playhead_adapters.stores.postgres.arrays import Byteas, Int8s, Texts
@@ -15,6 +16,7 @@ Standing = tuple[int, int | None, int | None, bytes]  # of an append that is the
 
 ANY: Final = -1  # version, as the function writes it
 ABSENT: Final = -1  # epoch and record, as the functions write them
+_NEVER: Final = -2  # a version that no stream has
 APPENDED, CONFLICT, DUPLICATE = range(3)
 
 
@@ -33,6 +35,12 @@ def values_of(batch: Sequence[Append], bodies: Sequence[bytes]) -> dict[str, Any
     streams: dict[str, int] = {}
     actors: dict[str, int] = {}
     first_like: dict[tuple[str, str], int] = {}
+    for append in batch:
+        if "\0" in append.stream or "\0" in append.actor:
+            raise UsageError(
+                f"the stream {append.stream!r} or the actor {append.actor!r} has a NUL in its name, which PostgreSQL cannot keep",
+                hint="give it another name",
+            )
     return {
         "stream_of": Int8s([streams.setdefault(append.stream, len(streams) + 1) for append in batch]),
         "actor_of": Int8s([actors.setdefault(append.actor, len(actors) + 1) for append in batch]),
@@ -59,7 +67,7 @@ def _expected(append: Append) -> int:
         case Expect.NO_STREAM:
             return 0
         case version:
-            return version
+            return version if version >= 0 else _NEVER
 
 
 def outcome_of(

@@ -22,6 +22,8 @@ from playhead_adapters.stores.postgres.rows import decoded, nameless, unpacked
 
 async def forget(connection: Connection, stream: StreamName, upto: Version) -> int:
     """Remove the stream's events up to that version; how many there were. UsageError: no append ends there."""
+    if "\0" in stream:  # see `PostgresBackend.read_stream`
+        raise no_such_end(stream, upto)
     ((removed,),) = await rows(connection, "forget", {"stream": stream, "upto": upto})
     if removed is None:
         raise no_such_end(stream, upto)

@@ -15,7 +15,7 @@ from playhead.errors import LogUnusable
 from playhead_adapters.stores.postgres import faults
 from playhead_adapters.stores.postgres.address import Address
 from playhead_adapters.stores.postgres.arrays import Int8s
-from playhead_adapters.stores.postgres.connections import CLIENT_SECONDS, Connection, rows
+from playhead_adapters.stores.postgres.connections import Connection, answered_in_time, rows
 from playhead_adapters.stores.postgres.rows import Row, nameless
 from playhead_adapters.stores.postgres.witness import Witness
 
@@ -84,7 +84,7 @@ class Readers:
             while True:
                 connection, used = (self._idle.pop(), True) if self._idle else (await self._witness.connect(), False)
                 try:
-                    async with asyncio.timeout(CLIENT_SECONDS):
+                    with answered_in_time(connection):
                         answer = await call(connection)
                 except faults.TRY_AGAIN:  # a change of the log's format went by
                     self._idle.append(connection)

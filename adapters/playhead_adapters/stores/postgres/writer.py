@@ -16,7 +16,7 @@ from playhead_adapters.stores.postgres import faults
 from playhead_adapters.stores.postgres.address import Address
 from playhead_adapters.stores.postgres.arrays import Int8s
 from playhead_adapters.stores.postgres.batches import DUPLICATE, Answer, Standing, outcome_of, values_of
-from playhead_adapters.stores.postgres.connections import CLIENT_SECONDS, Connection, rows
+from playhead_adapters.stores.postgres.connections import Connection, answered_in_time, rows
 from playhead_adapters.stores.postgres.migrations import FORMAT
 from playhead_adapters.stores.postgres.places import Places
 from playhead_adapters.stores.postgres.witness import Witness
@@ -116,7 +116,7 @@ class Writer:
         """The one row of a commit. UniqueViolation: nothing was written, since one of them is there."""
         for attempt in range(TRIES):
             try:
-                async with asyncio.timeout(CLIENT_SECONDS):
+                with answered_in_time(connection):
                     (row,) = await rows(connection, name, values)
             except faults.TRY_AGAIN as error:
                 if attempt == TRIES - 1:
@@ -128,9 +128,6 @@ class Writer:
                     await self._drop()
                     raise faults.unknown(self._address) from error
                 raise faults.unusable(self._address, error) from error
-            except TimeoutError as error:
-                await self._drop()
-                raise faults.unknown(self._address) from error
             else:
                 return row
         raise AssertionError("the last try returned or raised")
@@ -143,12 +140,9 @@ class Writer:
         if not again:
             return {}
         try:
-            async with asyncio.timeout(CLIENT_SECONDS):
+            with answered_in_time(connection):
                 found = await rows(connection, "read_bodies", {"positions": Int8s(again)})
-        except (
-            psycopg.Error,
-            TimeoutError,
-        ) as error:  # what was appended beside them is written: only the same again tells all
+        except psycopg.Error as error:  # what was appended beside them is written: only the same again tells all
             await self._drop()
             raise faults.unknown(self._address) from error
         if len(found) < len(again):
