@@ -34,7 +34,7 @@ class LogDisk:
     records: MemoryRecords = field(default_factory=lambda: MemoryRecords(log_id=LOG_ID))
     synced: int = 0  # events that are durable
 
-    def open(self, _process: Process) -> ForgetfulBackend:
+    def open(self, _process: Process, /) -> ForgetfulBackend:
         """After a crash: what was written and not synced is there, or it is not."""
         if len(self.records.events) > self.synced and self.rng.random() < 0.5:
             self._forget()

@@ -66,7 +66,7 @@ class Head:
 class Opens(Protocol):
     """The log's storage. `open` begins a server's life on it."""
 
-    def open(self, process: Process) -> StoreBackend: ...
+    def open(self, process: Process, /) -> StoreBackend: ...
 
 
 class Caller(Protocol):

@@ -51,7 +51,7 @@ class SharedDisk:
     listeners: list[DatabaseBackend] = field(default_factory=list["DatabaseBackend"])
     _told: int = 0
 
-    def open(self, process: Process) -> DatabaseBackend:
+    def open(self, process: Process, /) -> DatabaseBackend:
         return DatabaseBackend(self, process)
 
     def crash(self, seconds: float) -> None:
