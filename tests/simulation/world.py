@@ -1,5 +1,5 @@
-"""One simulated world: a server, agents on their machines, their runners, a client and watchers, from the first request to the last run's
-end. `simulate` is the door.
+"""One simulated world: a server or several, agents on their machines, their runners, a client and watchers, from the first request to
+the last run's end. `simulate` is the door.
 
 Server, agents, runners and clients are the real ones, over the interposed library and the simulated network and disks. Faults end before
 the end: then everything must come to rest, and what was promised is looked at once more.
