@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
+import anyio
 import psycopg
 import pytest
 
 from playhead.core.names import Position
-from playhead.errors import LogUnusable
+from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead.log import Log
 from playhead_adapters.stores.eventsourcing import open_recorder, open_url
 from playhead_adapters.stores.eventsourcing import postgres as attended
@@ -89,3 +91,30 @@ def stopped(cluster: Cluster, last: str) -> Generator[None]:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+async def test_connections_that_are_terminated_lose_nothing_and_write_nothing_twice(postgres: Cluster) -> None:
+    """Under eight writers, whenever the first of them has written five more: in the middle of whatever the others do."""
+    others = "backend_type = 'client backend' AND pid != pg_backend_pid()"
+    cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+    written: dict[str, list[str]] = {f"default/run/{number}": [] for number in range(8)}
+    async with Log.open(recorders.postgres(postgres, name="cut")) as log:
+
+        async def write(stream: str) -> None:
+            for turn in range(20):
+                append = new(stream)
+                while append.append_id not in written[stream]:
+                    with suppress(OutcomeUnknown, LogUnusable):  # then the same again
+                        await log.append(append)
+                        written[stream].append(append.append_id)
+                if stream == "default/run/0" and turn % 5 == 4:
+                    assert await asyncio.to_thread(postgres.execute, cut), "nobody was terminated"
+
+        async with anyio.create_task_group() as writers:
+            for stream in written:
+                writers.start_soon(write, stream)
+        found = (await log.read_all(after=Position(0), limit=1_000)).events
+    assert [event.position for event in found] == sorted({event.position for event in found})
+    for stream, ids in written.items():
+        events = [event for event in found if event.stream == stream]
+        assert [(event.version, event.append_id) for event in events] == list(enumerate(ids, 1))
