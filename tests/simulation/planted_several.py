@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from playhead.core.names import Epoch, Position, RunId
+from playhead.core.names import Epoch, RunId
 from playhead.core.state import RunState
 from playhead.ports.store import Leading
 from playhead.service.commands import RunCommands
@@ -14,7 +14,6 @@ from playhead.service.leadership import Leadership
 from playhead.service.read_models import ReadModels
 from playhead.service.signs import Signs
 from tests.simulation.planted import put_in_place
-from tests.simulation.shared import DatabaseBackend
 
 
 def keeps_beats_to_itself(patch: pytest.MonkeyPatch) -> None:
@@ -61,16 +60,6 @@ def believes_in_itself_for_ever(patch: pytest.MonkeyPatch) -> None:
         return it._shared is None or it._term is not None  # pyright: ignore[reportPrivateUsage]  # the bug is a change inside
 
     patch.setattr(Leadership, "leads", property(leads))
-
-
-def waits_for_news_only(patch: pytest.MonkeyPatch) -> None:
-    """What nobody told of is never looked for."""
-    wait = DatabaseBackend.wait_for_news
-
-    async def without_end(it: DatabaseBackend, after: Position, _timeout_seconds: float) -> None:
-        await wait(it, after, 1e6)
-
-    put_in_place(patch, DatabaseBackend, "wait_for_news", without_end)
 
 
 def reads_what_it_has(patch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,6 @@ PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
     (several.waits_for_no_leader, wt.untold, ck.ONE_LEADS),
     (several.waits_for_a_leader_for_ever, wt.dying_leader, ck.LED),
     (several.believes_in_itself_for_ever, wt.leader_cut_off, ck.ONE_LEADS),
-    (several.waits_for_news_only, wt.untold, ck.PROGRESS),
     (several.reads_what_it_has, wt.untold, ck.REPLAY),
 ]
 

@@ -344,7 +344,7 @@ def long_call(rng: random.Random) -> Weather:
 
 def stopped_for_a_lease(rng: random.Random) -> Weather:
     """A runner wakes when its run was taken back just now, and no server was told of what others committed."""
-    stop = Fate(rng.randint(30, 100), Fault.STOP, LEASE_SECONDS * rng.uniform(1.1, 1.4))
+    stop = Fate(rng.randint(60, 100), Fault.STOP, LEASE_SECONDS * rng.uniform(1.15, 1.35))
     return Weather(flows=(rng.randrange(2),), fates=((stop,),), servers=3, deaf=1.0, lost_sight=1.0, proofs=0.0)
 
 
@@ -360,6 +360,6 @@ def leader_cut_off(rng: random.Random) -> Weather:
     return Weather(flows=(0, 1), every_seconds=5, outages=outages, servers=3, heals_at=25.0)
 
 
-def untold(rng: random.Random) -> Weather:
+def untold(_: random.Random) -> Weather:
     """No server is told of what the others commit."""
-    return Weather(flows=(rng.randrange(2),), watchers=2, servers=3, deaf=1.0)
+    return Weather(flows=(2,), watchers=3, servers=3, deaf=1.0)
