@@ -287,6 +287,25 @@ async def test_a_snapshot_of_another_history_is_not_believed(tmp_path: Path) -> 
             assert at == after_all(elsewhere[:version])
 
 
+class Vanishing(FaultyStore):
+    """The events behind a first page are forgotten by somebody while it is read."""
+
+    async def read_stream(
+        self, stream: StreamName, *, after: Version = Version(0), upto: Version | None = None
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        async for events in self._store.read_stream(stream, after=after, upto=upto):
+            yield events
+            return
+
+
+async def test_a_version_whose_events_go_while_they_are_read_is_no_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playhead.log.engine.READ_EVENTS", 2)
+    async with kept(TEN_TASKS, every=100) as run:
+        snapshots = Snapshots(Vanishing(run.store), run.models)
+        assert await snapshots.at(STREAM, Version(2)) == after_all(TEN_TASKS[:2])
+        assert await snapshots.at(STREAM, Version(20)) is None
+
+
 async def test_those_of_a_run_that_is_gone_go_with_it() -> None:
     records = MemoryRecords()
     async with kept(TEN_TASKS, records) as run:

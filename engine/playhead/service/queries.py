@@ -57,15 +57,15 @@ class Queries:
             return newest
         if not 1 <= at <= newest.version:
             raise NotFound("version", str(at), hint=f"run {run} has versions 1 to {newest.version}")
-        if newest.head.forgotten_at is not None:
-            raise NotFound(
-                "version",
-                str(at),
-                hint=f"of run {run} only version {newest.version} is left: the others were forgotten",
-            )
-        state = await self._snapshots.at(run_stream(run), Version(at))
-        assert state is not None, "a version that is there has events"
-        return state
+        state = await self._snapshots.at(run_stream(run), Version(at)) if newest.head.forgotten_at is None else None
+        if state is not None:
+            return state
+        newest = await self._states.fresh(run_stream(run))  # its events may have been forgotten while they were read
+        assert newest is not None, "what is left of a run stays"
+        assert newest.head.forgotten_at is not None, "a version that is there has events"
+        raise NotFound(
+            "version", str(at), hint=f"of run {run} only version {newest.version} is left: the others were forgotten"
+        )
 
     async def view(self, run: str, at: int | None, *, tasks: bool) -> RunView:
         return await self._made(run, at, lambda state: run_view(state, tasks=tasks), tasks=tasks)
