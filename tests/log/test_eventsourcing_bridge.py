@@ -25,7 +25,7 @@ from eventsourcing.popo import POPOApplicationRecorder
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import LogUnusable, OutcomeUnknown, UsageError
 from playhead.log import Log
-from playhead.ports.store import Ack, Appended, Capability, Conflict, Duplicate
+from playhead.ports.store import Ack, Appended, Capability, Conflict, Duplicate, Page
 from playhead_adapters.stores.eventsourcing import backend as backend_module
 from playhead_adapters.stores.eventsourcing import memory, open_recorder, open_url, writer
 from tests.log.samples import new
@@ -407,8 +407,11 @@ async def test_it_is_closed_when_the_reads_under_way_have_ended() -> None:
     """Also those whose callers were cancelled. SQLite takes the process along where a connection is closed under a read."""
     recorder, closed = Slow(), threading.Event()
     backend = await open_recorder(recorder, close=closed.set)
-    reads = [asyncio.ensure_future(backend.read_all(after=Position(0), limit=10)) for _ in range(2)]
-    assert await asyncio.to_thread(recorder.reading.wait, 30)
+    reads: list[asyncio.Future[Page]] = []
+    for _ in range(2):
+        recorder.reading.clear()
+        reads.append(asyncio.ensure_future(backend.read_all(after=Position(0), limit=10)))
+        assert await asyncio.to_thread(recorder.reading.wait, 30)
     reads[0].cancel()
     closing = asyncio.ensure_future(backend.close())
     with pytest.raises(LogUnusable, match="is closed"):
