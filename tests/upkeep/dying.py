@@ -43,4 +43,4 @@ if __name__ == "__main__":
     pages.PAGE_APPENDS = 5  # type: ignore[misc]  # a constant, but for the tests
     die_at(method, when, int(number))
     sys.argv = ["playhead", *arguments]
-    sys.exit(main())
+    main()

@@ -21,7 +21,7 @@ SECONDS = 120  # far more than a command takes on a loaded machine
 LONG_AGO_ENDED = ("--ended-before", "2000-01-01", "--yes")
 
 
-PLAYHEAD = ("-c", "import sys; from playhead.cli import main; sys.exit(main())")
+PLAYHEAD = ("-c", "from playhead.cli import main; main()")
 
 
 def run(program: tuple[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
