@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; both set up what they need in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types test-fast test-real test-faults simulate mutants bench bench-peers clean
+.PHONY: help demo test lint types test-fast test-real test-stores test-faults simulate mutants bench bench-peers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,6 +11,7 @@ help:
 	@echo "make demo         a real flow, from server to executor, and its history"
 	@echo "make test         the fast lane: lint, types, tests"
 	@echo "make test-real    the lane with real processes: agents, runners, servers over loopback"
+	@echo "make test-stores  the engine's tests once more, with their logs in other stores than memory"
 	@echo "make test-faults  the lane that kills them"
 	@echo "make simulate     many seeds of the deterministic simulation (SEEDS=$(SEEDS))"
 	@echo "make mutants      plant bugs in copies of the product, and see the tests find each of them"
@@ -42,6 +43,9 @@ test-fast: $(READY)
 
 test-real: $(READY)
 	$(BIN)/pytest -n 2 --dist loadscope -m "real" --timeout 240
+
+test-stores: $(READY)
+	@$(BIN)/python -m tests.on_stores
 
 test-faults: $(READY)
 	$(BIN)/pytest -m "faults" --timeout 180

@@ -3,16 +3,19 @@
 In the URL `{new}` stands for a name that is made for each log. What a test's `MemoryRecords` are in memory, that place is there:
 opened again on the same records, it is the same log. A test that looks into the records, or that is about one store, carries the
 marker `own_store`, and is left out where another store is asked for.
+
+A store that several servers may share is here one server's alone: who leads is a matter of a clock, and that of these tests goes on by
+leaps, which no database keeps up with. Several servers have tests of their own.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import Any, Final, cast
 
 from playhead.log import open_backend
 from playhead.log.memory import MemoryBackend, MemoryRecords
-from playhead.ports.store import StoreBackend
+from playhead.ports.store import Capability, StoreBackend
 
 NEW: Final = "{new}"
 
@@ -27,7 +30,7 @@ async def backend_of(records: MemoryRecords) -> StoreBackend:
     if _chosen.url is None:
         return MemoryBackend(records)
     assert not records.events, "a test that fills its records itself carries the marker own_store"
-    return await open_backend(_chosen.place(records))
+    return cast(StoreBackend, _Alone(await open_backend(_chosen.place(records))))
 
 
 def new_url() -> str:
@@ -45,6 +48,20 @@ def choose(url: str | None) -> None:
     if url is not None and NEW not in url:
         raise ValueError(f"--store needs {NEW} where each log's own name belongs: {url}")
     _chosen.url = url
+
+
+class _Alone:
+    """Has whatever the store has, but for company."""
+
+    def __init__(self, store: StoreBackend) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return self._store.capabilities - {Capability.SHARED}
 
 
 class _Chosen:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
+from eventsourcing.utils import Environment
 
 from tests.postgres.cluster import SUPERUSER, Cluster
 
 
-def sqlite(folder: Path) -> str:
-    return f"eventsourcing:eventsourcing.sqlite?SQLITE_DBNAME={folder}/bridge.db"
+def sqlite(folder: Path, *, name: str = "bridge") -> str:
+    return f"eventsourcing:eventsourcing.sqlite?SQLITE_DBNAME={folder}/{name}.db"
 
 
 def sqlalchemy(folder: Path, *, name: str = "") -> str:
@@ -20,12 +24,25 @@ def sqlalchemy(folder: Path, *, name: str = "") -> str:
 
 def postgres(cluster: Cluster, *, name: str | None = None) -> str:
     """Tables of its own in the cluster's first database. `name` may hold what stands for one that is made later."""
-    settings = {
+    settings = {**settings_of(cluster), "NAME": name or f"t{secrets.token_hex(6)}"}
+    return "eventsourcing:eventsourcing.postgres?" + "&".join(f"{k}={quote(v, safe='{}')}" for k, v in settings.items())
+
+
+def settings_of(cluster: Cluster) -> dict[str, str]:
+    return {
         "POSTGRES_DBNAME": "postgres",
         "POSTGRES_HOST": "127.0.0.1",
         "POSTGRES_PORT": str(cluster.port),
         "POSTGRES_USER": SUPERUSER,
         "POSTGRES_PASSWORD": "none is asked for",
-        "NAME": name or f"t{secrets.token_hex(6)}",
+        "ORIGINATOR_ID_TYPE": "text",
     }
-    return "eventsourcing:eventsourcing.postgres?" + "&".join(f"{k}={quote(v, safe='{}')}" for k, v in settings.items())
+
+
+def opened(module: str, **settings: str) -> tuple[InfrastructureFactory[Any], ApplicationRecorder]:
+    """A recorder as the library opens it, and what closes it."""
+    name = f"t{secrets.token_hex(6)}"
+    factory: InfrastructureFactory[Any] = InfrastructureFactory[Any].construct(
+        Environment(name, {**settings, "PERSISTENCE_MODULE": module})
+    )
+    return factory, factory.application_recorder()

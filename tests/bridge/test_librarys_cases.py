@@ -1,100 +1,131 @@
 """The library's own test cases of application recorders, on what the bridge is given: our bridge stands on what they promise.
 
-What is measured there, and printed, is not of our lanes; what is left is right or wrong.
+Left out: `test_performance` and `test_concurrent_throughput`, which print a figure and find nothing wrong that the others do not; the
+cases of aggregate, tracking and process recorders and of factories, which the bridge has no use for; subscriptions where a module has none;
+and ten writers over SQLAlchemy, which wait eight seconds for SQLite's lock: the bridge has one.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest
-from eventsourcing.persistence import ApplicationRecorder, InfrastructureFactory
+from eventsourcing.persistence import ApplicationRecorder
 from eventsourcing.tests import persistence as cases
-from eventsourcing.utils import Environment
 
-from tests.postgres.cluster import SUPERUSER, Cluster
+from tests.bridge import recorders
+from tests.postgres.cluster import Cluster
 
-NewId = Callable[[], UUID | str]
-
-
-def text() -> str:
-    return f"default/run/{secrets.token_hex(16)}"
-
-
-def recorder(module: str, **settings: str) -> tuple[InfrastructureFactory[Any], ApplicationRecorder]:
-    name = f"t{secrets.token_hex(6)}"
-    factory: InfrastructureFactory[Any] = InfrastructureFactory[Any].construct(
-        Environment(name, {**settings, "PERSISTENCE_MODULE": module})
-    )
-    return factory, factory.application_recorder()
+SELECT: Final = "test_insert_select"  # by streams and of all, with every bound and filter
+SIDE_BY_SIDE: Final = "test_concurrent_no_conflicts"  # ten writers, two readers, 10,000 events
+WAIT_SECONDS: Final = 30.0
+SUBSCRIBE: Final = "optional_test_insert_subscribe"  # from any place, with topics, stopped at any time
 
 
-def passes(open_it: Callable[[], tuple[InfrastructureFactory[Any], ApplicationRecorder]], new_id: NewId) -> None:
-    """Inserting and selecting, by streams and of all, with every bound and filter."""
-    factory, opened = open_it()
+@dataclass(frozen=True, slots=True)
+class Module:
+    name: str
+    settings: dict[str, str]
+    uuids: bool = False
 
-    class InsertSelect(cases.ApplicationRecorderTestCase[Any]):
+    def passes(self, case: str) -> None:
+        with self._opened() as opened:
+            _application_case(opened, self._new_id)(case).debug()
+
+    def passes_without_interleaving(self) -> None:
+        """What lets a reader follow it: no event appears below one that was read."""
+        with self._opened() as opened:
+            _order_case(opened, self._new_id)("test").debug()
+
+    @contextmanager
+    def _opened(self) -> Generator[ApplicationRecorder]:
+        factory, opened = recorders.opened(self.name, **self.settings)
+        before = set(threading.enumerate())
+        try:
+            yield opened
+        finally:
+            for thread in set(threading.enumerate()) - before:
+                thread.join(
+                    WAIT_SECONDS
+                )  # a case leaves readers behind, and SQLite crashes where a connection in use is closed
+            factory.close()
+
+    def _new_id(self) -> UUID | str:
+        return uuid4() if self.uuids else f"default/run/{secrets.token_hex(16)}"
+
+
+def popo(_folder: Path) -> Module:
+    return Module("eventsourcing.popo", {})
+
+
+def sqlite(folder: Path) -> Module:
+    return Module("eventsourcing.sqlite", {"SQLITE_DBNAME": f"{folder}/log.db", "ORIGINATOR_ID_TYPE": "text"})
+
+
+def sqlalchemy(folder: Path) -> Module:
+    return Module("eventsourcing_sqlalchemy", {"SQLALCHEMY_URL": f"sqlite:///{folder}/log.db"}, uuids=True)
+
+
+def postgresql(cluster: Cluster) -> Module:
+    return Module("eventsourcing.postgres", recorders.settings_of(cluster))
+
+
+@pytest.mark.parametrize("case", [SELECT, SIDE_BY_SIDE, SUBSCRIBE])
+def test_popo(tmp_path: Path, case: str) -> None:
+    popo(tmp_path).passes(case)
+
+
+@pytest.mark.parametrize("case", [SELECT, SIDE_BY_SIDE])
+def test_sqlite(tmp_path: Path, case: str) -> None:
+    sqlite(tmp_path).passes(case)
+
+
+def test_sqlalchemy(tmp_path: Path) -> None:
+    sqlalchemy(tmp_path).passes(SELECT)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", [SELECT, SIDE_BY_SIDE, SUBSCRIBE])
+def test_postgresql(postgres: Cluster, case: str) -> None:
+    postgresql(postgres).passes(case)
+
+
+@pytest.mark.parametrize("module", [popo, sqlite, sqlalchemy])
+def test_inserts_do_not_interleave(tmp_path: Path, module: Callable[[Path], Module]) -> None:
+    module(tmp_path).passes_without_interleaving()
+
+
+@pytest.mark.real
+def test_inserts_do_not_interleave_on_postgresql(postgres: Cluster) -> None:
+    postgresql(postgres).passes_without_interleaving()
+
+
+def _application_case(opened: ApplicationRecorder, new_id: Callable[[], UUID | str]) -> type[Any]:
+    class Case(cases.ApplicationRecorderTestCase[Any]):
         def create_recorder(self) -> ApplicationRecorder:
             return opened
 
         def new_originator_id(self) -> UUID | str:
             return new_id()
 
-    try:
-        InsertSelect("test_insert_select").debug()
-    finally:
-        factory.close()
+    return Case
 
 
-def test_popo() -> None:
-    passes(lambda: recorder("eventsourcing.popo"), text)
-
-
-def test_sqlite(tmp_path: Path) -> None:
-    url = str(tmp_path / "log.db")
-    passes(lambda: recorder("eventsourcing.sqlite", SQLITE_DBNAME=url, ORIGINATOR_ID_TYPE="text"), text)
-
-
-def test_sqlalchemy(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/log.db"
-    passes(lambda: recorder("eventsourcing_sqlalchemy", SQLALCHEMY_URL=url), uuid4)
-
-
-@pytest.mark.real
-def test_postgresql(postgres: Cluster) -> None:
-    passes(lambda: recorder("eventsourcing.postgres", **settings_of(postgres)), text)
-
-
-@pytest.mark.real
-def test_inserts_do_not_interleave_on_postgresql(postgres: Cluster) -> None:
-    """What lets a reader follow it: no event appears below one that was read."""
-    factory, opened = recorder("eventsourcing.postgres", **settings_of(postgres))
-
-    class NonInterleaving(cases.NonInterleavingNotificationIDsBaseCase):
+def _order_case(opened: ApplicationRecorder, new_id: Callable[[], UUID | str]) -> type[Any]:
+    class Case(cases.NonInterleavingNotificationIDsBaseCase):
         insert_num = 500
 
         def create_recorder(self) -> ApplicationRecorder:
             return opened
 
         def new_originator_id(self) -> UUID | str:
-            return text()
+            return new_id()
 
-    try:
-        NonInterleaving("test").debug()
-    finally:
-        factory.close()
-
-
-def settings_of(cluster: Cluster) -> dict[str, str]:
-    return {
-        "POSTGRES_DBNAME": "postgres",
-        "POSTGRES_HOST": "127.0.0.1",
-        "POSTGRES_PORT": str(cluster.port),
-        "POSTGRES_USER": SUPERUSER,
-        "POSTGRES_PASSWORD": "none is asked for",
-        "ORIGINATOR_ID_TYPE": "text",
-    }
+    return Case

@@ -51,6 +51,23 @@ def test_a_copy_and_a_backup_are_what_the_log_is(call: Call, runs: Runs, tmp_pat
     assert (again.code, again.error["code"]) == (2, "usage")
 
 
+def test_a_log_is_not_copied_into_itself(call: Call, runs: Runs) -> None:
+    url = f"sqlite://{runs.home}/log.db"
+    answer = call("store", "copy", url, url)
+    assert (answer.code, answer.out) == (2, "")
+    assert "the same log" in answer.err
+
+
+def test_a_folder_with_the_word_mode_in_its_name_makes_nobody_a_writer(call: Call, runs: Runs, tmp_path: Path) -> None:
+    home = tmp_path / "mode=rw"
+    shutil.copytree(runs.home, home)
+    lock = WriterLock(home / "log.db")
+    try:
+        assert call("store", "info", f"sqlite://{home}/log.db").code == 0
+    finally:
+        lock.release()
+
+
 def test_a_log_that_is_not_there(call: Call, tmp_path: Path) -> None:
     for command in ("info", "verify"):
         answer = call("store", command, f"sqlite://{tmp_path}/none.db", "--json")

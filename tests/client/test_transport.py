@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,17 @@ from hypothesis import strategies as st
 from playhead.client.http import HttpServer
 from playhead.client.patience import Patience
 from playhead.client.transport import Splitter
-from playhead.errors import ServerError, ServerRefused, ServerUnreachable, UsageError
+from playhead.errors import (
+    LogError,
+    LogUnusable,
+    OutcomeUnknown,
+    ServerError,
+    ServerRefused,
+    ServerUnreachable,
+    UsageError,
+)
 from playhead.ports.server import HeartbeatRequest, ReportRequest
+from playhead.wire import error_to_wire
 from tests.server.scripted import HEX, RUN, ScriptedApi
 from tests.server.serving import ONCE, QUICK, serving
 
@@ -102,6 +112,19 @@ async def test_commands_are_asked_again_too() -> None:
     async with answering(None, beat) as (url, asked), HttpServer(url, patience=QUICK) as http:
         assert not (await http.heartbeat(RUN, HeartbeatRequest(epoch=1, grant=HEX))).cancelling
         assert asked() == 2
+
+
+@pytest.mark.parametrize("error", [LogUnusable("the database is away"), OutcomeUnknown("the connection was lost")])
+async def test_a_server_whose_log_is_away_is_asked_again_as_one_that_is_away(error: LogError) -> None:
+    """Behind a balancer it may be another that answers next: a runner that begins must not end by that."""
+    away = response(503, orjson.dumps({"error": error_to_wire(error)}))
+    async with answering(away, away, response(200, INFO)) as (url, asked), HttpServer(url, patience=QUICK) as http:
+        assert (await http.info()).log_id == "l"
+        assert asked() == 3
+    async with answering(away) as (url, asked), HttpServer(url, patience=QUICK) as http:
+        with pytest.raises(type(error), match=error.message):
+            await http.info()
+        assert asked() == QUICK.tries
 
 
 async def test_a_server_that_never_answers_is_unreachable() -> None:

@@ -422,6 +422,22 @@ class BreaksWhenClosed(MemoryBackend):
         self._open = False
 
 
+class ClosesUnderReads(MemoryBackend):
+    """A read that is under way finds its connection gone."""
+
+    _open = True
+
+    async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
+        was_open = self._open
+        await asyncio.sleep(0)
+        if was_open and not self._open:
+            raise RuntimeError("cannot operate on a closed database")
+        return await super().read_stream(stream, after=after, limit=limit)
+
+    async def close(self) -> None:
+        self._open = False
+
+
 class LocksWhenCancelled(MemoryBackend):
     """A read that is cancelled never gives its connection back."""
 

@@ -175,6 +175,7 @@ PLANTED: Final[dict[type[MemoryBackend], set[str]]] = {
         "reopening_keeps_everything",
         "cancelling_leaves_nothing_half_done",
         "cancelled_reads_leave_nothing_behind",
+        "what_is_under_way_ends_when_it_is_closed",
     },
     planted.DropsTheJournal: {
         "every_field_is_read_as_it_was_written",
@@ -220,6 +221,7 @@ PLANTED: Final[dict[type[MemoryBackend], set[str]]] = {
     },
     planted.LosesTheLastOnClosing: {
         "reopening_keeps_everything",
+        "what_is_under_way_ends_when_it_is_closed",
     },
     planted.SpoilsText: {
         "any_json_is_kept",
@@ -302,6 +304,9 @@ PLANTED: Final[dict[type[MemoryBackend], set[str]]] = {
     },
     planted.BreaksWhenClosed: {
         "a_closed_store_says_so",
+    },
+    planted.ClosesUnderReads: {
+        "what_is_under_way_ends_when_it_is_closed",
     },
     planted.LocksWhenCancelled: {
         "cancelled_reads_leave_nothing_behind",

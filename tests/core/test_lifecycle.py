@@ -135,7 +135,7 @@ def test_whatever_a_runner_reports_the_state_stays_whole(events: list[ev.RunnerE
 
 
 def check_whole(state: RunState) -> None:
-    tasks = tasks_of(state)
+    tasks = list(tasks_of(state))
     recount: dict[str, int] = {}
     for task in tasks:
         recount[task.status.value] = recount.get(task.status.value, 0) + 1

@@ -12,13 +12,21 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from eventsourcing.persistence import DataError, IntegrityError, OperationalError, ProgrammingError, StoredEvent
+from eventsourcing.persistence import (
+    DataError,
+    IntegrityError,
+    Notification,
+    OperationalError,
+    ProgrammingError,
+    StoredEvent,
+)
 from eventsourcing.popo import POPOApplicationRecorder
 
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import LogUnusable, OutcomeUnknown, UsageError
 from playhead.log import Log
-from playhead.ports.store import Ack, Appended, Capability, Conflict, Duplicate
+from playhead.ports.store import Ack, Appended, Capability, Conflict, Duplicate, Page
+from playhead_adapters.stores.eventsourcing import backend as backend_module
 from playhead_adapters.stores.eventsourcing import memory, open_recorder, open_url, writer
 from tests.log.samples import new
 
@@ -26,11 +34,12 @@ A = StreamName("default/run/a")
 
 
 class Recorder(POPOApplicationRecorder):
-    """Counts its inserts, and fails as it is told to: before or after the events are in."""
+    """Counts its inserts and reads, and fails as it is told to: before or after the events are in."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inserts: list[int] = []
+        self.reads = 0
         self.before: list[Exception] = []
         self.after: list[Exception] = []
 
@@ -42,6 +51,10 @@ class Recorder(POPOApplicationRecorder):
         if self.after:
             raise self.after.pop()
         return positions
+
+    def select_events(self, originator_id: UUID | str, **kwargs: Any) -> Sequence[StoredEvent]:
+        self.reads += 1
+        return super().select_events(originator_id, **kwargs)
 
 
 def stranger(version: int) -> StoredEvent:
@@ -134,6 +147,51 @@ async def test_conflicts_with_another_writer_cost_the_rest_of_a_batch_one_more_i
     assert recorder.inserts == [100, 100 - moved]
     await one.close()
     await other.close()
+
+
+async def test_conflicts_cost_no_reads_where_nobody_else_has_written() -> None:
+    recorder = Recorder()
+    backend = await open_recorder(recorder)
+    names = [f"default/run/{number}" for number in range(10)]
+    await backend.commit([new(name) for name in names])
+    recorder.reads = 0
+    for version in range(1, 4):
+        batch = [new(name, expected=Version(version + (name == names[version]))) for name in names]
+        outcomes = await backend.commit(batch)
+        assert [type(outcome) for outcome in outcomes].count(Conflict) == version
+    assert recorder.reads == 0
+    recorder.insert_events([stranger(1)])
+    assert await backend.commit([new(names[0], expected=Version(9))]) == [Conflict(Version(4))]
+    assert recorder.reads == 1
+    await backend.close()
+
+
+class Beside(Recorder):
+    """Somebody else's insert comes between a commit's look at the head and its own insert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: list[StoredEvent] = []
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        if self.first:
+            super().insert_events([self.first.pop()])
+        return super().insert_events(stored_events, **kwargs)
+
+
+async def test_what_was_written_beside_a_commit_is_looked_for_by_the_next() -> None:
+    recorder, another = Beside(), Recorder()
+    backend, elsewhere = await open_recorder(recorder), await open_recorder(another)
+    for one in (backend, elsewhere):
+        await one.commit([new("default/run/a"), new("default/run/b")])
+    await elsewhere.commit([new("default/run/b")])
+    recorder.first = list(another.select_events(StreamName("default/run/b"), gt=1))
+    await backend.commit([new("default/run/a")])
+    assert await backend.commit([new("default/run/b", expected=Version(2))]) == [
+        Appended(Position(6), Position(6), Version(3))
+    ]
+    await backend.close()
+    await elsewhere.close()
 
 
 class OneStreamOnly(Recorder):
@@ -330,6 +388,53 @@ async def test_a_recorder_that_cannot_be_read_is_told() -> None:
 
     with pytest.raises(LogUnusable, match="the database is away"):
         await open_recorder(Broken())
+
+
+class Slow(Recorder):
+    """Reads all its events when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = threading.Event(), threading.Event()
+
+    def select_notifications(self, *args: Any, **kwargs: Any) -> Sequence[Notification]:
+        self.reading.set()
+        assert self.go_on.wait(30)
+        return super().select_notifications(*args, **kwargs)
+
+
+async def test_it_is_closed_when_the_reads_under_way_have_ended() -> None:
+    """Also those whose callers were cancelled. SQLite takes the process along where a connection is closed under a read."""
+    recorder, closed = Slow(), threading.Event()
+    backend = await open_recorder(recorder, close=closed.set)
+    reads: list[asyncio.Future[Page]] = []
+    for _ in range(2):
+        recorder.reading.clear()
+        reads.append(asyncio.ensure_future(backend.read_all(after=Position(0), limit=10)))
+        assert await asyncio.to_thread(recorder.reading.wait, 30)
+    reads[0].cancel()
+    closing = asyncio.ensure_future(backend.close())
+    with pytest.raises(LogUnusable, match="is closed"):
+        while True:  # until it has begun to close, a head is still told
+            await backend.head()
+    assert not closed.is_set()
+    recorder.go_on.set()
+    await closing
+    assert closed.is_set()
+    assert (await reads[1]).events == ()
+
+
+async def test_a_read_that_does_not_end_is_told_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_module, "READS_SECONDS", 0.05)
+    recorder, closed = Slow(), threading.Event()
+    backend = await open_recorder(recorder, close=closed.set)
+    read = asyncio.ensure_future(backend.read_all(after=Position(0), limit=10))
+    assert await asyncio.to_thread(recorder.reading.wait, 30)
+    with pytest.raises(LogUnusable, match=r"1 reads have not ended for 0\.05 s"):
+        await backend.close()
+    assert not closed.is_set()
+    recorder.go_on.set()
+    await read
 
 
 async def test_nothing_of_the_library_is_left_behind(tmp_path: Path) -> None:

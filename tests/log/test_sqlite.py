@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -20,9 +21,11 @@ import pytest
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import LogUnusable, OutcomeUnknown
 from playhead.log import Log
-from playhead.log.sqlite import SqliteBackend, url_for
+from playhead.log.sqlite import SqliteBackend, names, url_for
+from playhead.log.sqlite import backend as sqlite_backend
 from playhead.log.sqlite.faults import unusable
 from playhead.log.sqlite.file import WriterLock, open_writer
+from playhead.log.sqlite.held import Held
 from playhead.log.sqlite.writer import Writer
 from playhead.ports.store import Appended, Conflict, Duplicate
 from tests.log.samples import new
@@ -443,3 +446,51 @@ async def test_reading_a_closed_log_is_an_error(tmp_path: Path) -> None:
     await backend.close()
     with pytest.raises(LogUnusable, match="is closed"):
         await backend.read_all(after=Position(0), limit=1)
+
+
+@pytest.mark.parametrize("whose", ["default/run/a", "runner/1"])
+async def test_an_append_whose_stream_or_actor_has_lost_its_name_is_not_left_out(tmp_path: Path, whose: str) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as backend:
+        await backend.commit([new("default/run/a")])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("DELETE FROM names WHERE name = ?", (whose,)).rowcount == 1
+        connection.commit()
+    async with opened(path) as backend:
+        with pytest.raises(LogUnusable, match=r"a row says [12] for a name that is not there"):
+            await backend.read_all(after=Position(0), limit=10)
+
+
+async def test_more_names_than_are_remembered_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "KNOWN_NAMES", 3)
+    streams = [f"default/run/{number % 7}" for number in range(30)]
+    async with opened(tmp_path / "log.db") as backend:
+        await backend.commit([new(stream) for stream in streams])
+        page = await backend.read_all(after=Position(0), limit=100)
+    assert [event.stream for event in page.events] == streams
+    assert {event.actor for event in page.events} == {"runner/1"}
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_lock_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, begun, go_on = tmp_path / "log.db", threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Held:
+        begun.set()
+        go_on.wait(60)
+        return Held(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_backend, "Held", slow)
+        opening = asyncio.create_task(SqliteBackend.open(path))
+        await asyncio.to_thread(begun.wait, 60)
+        opening.cancel()
+        await asyncio.sleep(0)  # it hears of that while its thread is at work
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    async with opened(path) as backend:
+        assert await backend.head() == 0

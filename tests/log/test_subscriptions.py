@@ -109,7 +109,7 @@ async def test_what_is_kept_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
     with kept.subscriber(Position(0)):
         for _ in range(100):
             append = new(count=3)
-            kept.add_committed([(append, (await store.commit([append]))[0])])
+            kept.add_committed([append], await store.commit([append]))
             page = kept.page(kept.start, 1_000)
             assert page is not None
             assert [event.position for event in page.events] == list(range(kept.start + 1, kept.scanned + 1))
@@ -122,12 +122,13 @@ async def test_what_is_kept_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
 async def test_pages_that_overlap_are_taken_once(order: str) -> None:
     """The poll may read what a commit of our own brings meanwhile, and the other way round."""
     store, kept = MemoryBackend(), tail.Tail(Position(0))
-    committed = [(append, (await store.commit([append]))[0]) for append in (new(count=4), new(count=2))]
+    appends = [new(count=4), new(count=2)]
+    outcomes = await store.commit(appends)
     pages = {"page": 3, "whole": 10}
     with kept.subscriber(Position(0)):
         for step in order.split(", "):
             if step == "commits":
-                kept.add_committed(committed)
+                kept.add_committed(appends, outcomes)
             else:
                 page = await store.read_all(after=Position(0), limit=pages[step])
                 kept.extend(page.events, page.scanned)
@@ -203,6 +204,43 @@ async def test_what_others_wrote_between_our_commits_is_read_once_for_all_subscr
         for events in await asyncio.gather(*followers):
             assert events == expected
     assert backend.reads - before < len(followers)
+
+
+class Asked(MemoryBackend):
+    """Counts how often it is asked for news. Pages are held back until they `may_be_read`."""
+
+    def __init__(self, records: MemoryRecords) -> None:
+        super().__init__(records)
+        self.asked = 0
+        self.is_read, self.may_be_read = asyncio.Event(), asyncio.Event()
+
+    async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
+        self.asked += 1
+        await super().wait_for_news(after, timeout_seconds)
+
+    async def read_all(self, *, after: Position, limit: int) -> Page:
+        self.is_read.set()
+        await self.may_be_read.wait()
+        return await super().read_all(after=after, limit=limit)
+
+
+async def test_nobody_asks_for_news_again_and_again_while_a_hole_is_being_read() -> None:
+    """They are there at once until it is: to ask would take all of a core, for as long as a store is slow or away."""
+    records = MemoryRecords()
+    backend, other = Asked(records), MemoryBackend(records)
+    async with Log.open(backend) as log:
+        following = asyncio.create_task(follow(log, after=0, until=4))
+        await asyncio.sleep(0)
+        await other.commit([new("default/run/other", 2)])
+        await log.append(new())
+        await backend.is_read.wait()
+        asked = backend.asked
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert backend.asked - asked <= 1
+        await other.commit([new("default/run/other")])
+        backend.may_be_read.set()
+        assert await following == await whole(log)
 
 
 async def test_three_writers_at_once_lose_nothing() -> None:

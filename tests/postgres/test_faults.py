@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -11,7 +13,7 @@ import psycopg
 import pytest
 
 from playhead.core.names import Position, StreamName, Version
-from playhead.errors import LogError, LogUnusable, OutcomeUnknown
+from playhead.errors import LogError, LogUnusable, OutcomeUnknown, UsageError
 from playhead.log import Log, chain, encode
 from playhead.ports.store import Append, Appended, Conflict, Duplicate, Recorded
 from playhead_adapters.stores.postgres import PostgresBackend, open_url
@@ -118,6 +120,70 @@ async def test_reads_outlive_their_connections(postgres: Cluster) -> None:
         await asyncio.gather(*(everything(backend) for _ in range(8)))
         assert terminate(postgres, "state = 'idle'") >= 1
         assert len(await everything(backend)) == 3
+
+
+async def test_what_strangers_notify_is_not_believed(postgres: Cluster) -> None:
+    """Whoever may connect to the database may notify on any channel: words, or positions that the log does not have."""
+    url = postgres.new_log()
+    async with opened(url) as writer, opened(url) as reader:
+        for payload in ("a word", "9" * 6000, "999999999"):
+            await heard_of_a_commit(writer, reader)  # it listens
+            postgres.execute(f"NOTIFY {parse(url).channel}, '{payload}'")
+            await heard_of_a_commit(writer, reader)  # which was told behind it
+            waiting = asyncio.create_task(reader.wait_for_news(await reader.head(), 10 * PATIENCE_SECONDS))
+            for _ in range(3):
+                await reader.head()
+            assert not waiting.done()
+            waiting.cancel()
+
+
+async def heard_of_a_commit(writer: PostgresBackend, reader: PostgresBackend) -> None:
+    head = await reader.head()
+    await writer.commit([new(A)])
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await reader.wait_for_news(head, 10 * PATIENCE_SECONDS)
+
+
+async def test_a_server_that_stands_still_is_given_up_in_bounded_time(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connections are open, and nothing answers: SIGSTOP to the processes of this log's sessions."""
+    monkeypatch.setattr("playhead_adapters.stores.postgres.connections.CLIENT_SECONDS", 0.5)
+    async with opened(postgres.new_log()) as backend:
+        await backend.commit([new(A, append_id="one")])
+        await everything(backend)
+        stopped = [pid for (pid,) in postgres.execute(_SESSIONS) if isinstance(pid, int)]
+        assert len(stopped) >= 2
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            batch = [new(A, append_id="two")]
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with pytest.raises(OutcomeUnknown):
+                    await backend.commit(batch)
+                assert [event.append_id for event in await everything(backend)] == ["one"], "on another connection"
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        monkeypatch.undo()
+        (outcome,) = await backend.commit(batch)
+        assert isinstance(outcome, Appended | Duplicate)
+        assert [event.append_id for event in await everything(backend)] == ["one", "two"]
+
+
+_SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'playhead' AND pid <> pg_backend_pid()"
+
+
+async def test_a_name_that_postgresql_cannot_keep_meets_its_own_append_alone(postgres: Cluster) -> None:
+    """It is a UsageError, which the log tells one append of a batch from the others by, and no fault of the log."""
+    nul = StreamName("default/run/\0")
+    async with opened(postgres.new_log()) as backend:
+        with pytest.raises(UsageError, match="NUL"):
+            await backend.commit([new(nul)])
+        assert await backend.read_stream(nul, after=Version(0), limit=1) == []
+        with pytest.raises(UsageError):
+            await backend.forget(nul, upto=Version(1))
+        assert await backend.commit([new(A, expected=Version(-1))]) == [Conflict(Version(0))], "no stream has that"
 
 
 async def test_several_servers_on_one_log_write_one_history(postgres: Cluster) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
+
+from pydantic_core import to_json
 
 from playhead.core import events as ev
 from playhead.core.events import FlowRegistered, Origin, SealedBy
@@ -164,6 +166,9 @@ class ScriptedApi(Guarded):
 
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
         return cast("RunView", self._asked("run", run, at, tasks, after) or view())
+
+    async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
+        return [to_json(await self.run(run, at=at, tasks=tasks, after=after))]
 
     async def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         self._asked("history", run, after_version)

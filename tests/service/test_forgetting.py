@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from playhead.core import events as ev
-from playhead.core.names import Micros, Position
-from playhead.errors import EpochOver, Refused
+from playhead.core.names import Micros, Position, StreamName, Version
+from playhead.core.state import RunState
+from playhead.errors import EpochOver, NotFound, Refused
 from playhead.log.memory import MemoryRecords
 from playhead.ports.server import RunFilter
 from playhead.ports.store import Capability, Recorded, StoreBackend
+from playhead.service.snapshots import Snapshots
 from playhead.testing.clock import VirtualClock
 from playhead.upkeep import Retention, compact, plan
 from tests.service.test_read_models import busy_day, dump
@@ -66,6 +68,24 @@ async def test_a_service_at_work_hears_of_it(tmp_path: Path) -> None:
         await world.seen()
         assert len((await world.service.runs(RunFilter())).runs) == left
     assert dump(tmp_path / "again.db") == live
+
+
+async def test_a_version_that_is_forgotten_while_it_is_looked_for_is_told_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records, clock, look = MemoryRecords(), VirtualClock(), Snapshots.at
+
+    async def too_late(snapshots: Snapshots, stream: StreamName, version: Version) -> RunState | None:
+        assert await forget_all(records, clock) == 1
+        return await look(snapshots, stream, version)
+
+    monkeypatch.setattr(Snapshots, "at", too_late)
+    async with open_world(records, clock=clock) as world:
+        claimed = await world.running()
+        await world.report(claimed, 0, ADOPTED, submitted("a"), SUCCEEDED)
+        with pytest.raises(NotFound) as gone:
+            await world.service.run(run_id(1), at=3)
+        assert "were forgotten" in str(gone.value.hint)
 
 
 async def test_a_forgotten_run_is_shown_as_what_is_left_of_it_and_nothing_of_it_begins_again() -> None:

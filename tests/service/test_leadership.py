@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import pytest
+
+from playhead.errors import OutcomeUnknown
 from playhead.log import Log
 from playhead.log.memory import MemoryBackend
 from playhead.ports.store import Leading
 from playhead.service import Service, ServiceSettings
-from playhead.service.leadership import NOBODY, Leadership
+from playhead.service.leadership import FORGOTTEN, NOBODY, Leadership
 from playhead.testing.clock import VirtualClock
 from tests.log.shared import SharedMemory, SharedRecords
-from tests.service.replicas import open_replicas
+from tests.service.replicas import STEP_SECONDS, open_replicas
 from tests.service.world import flow
 
 TERMS: Final = ServiceSettings()
@@ -122,6 +125,22 @@ async def test_a_leader_whose_count_was_taken_and_not_answered_goes_on() -> None
         assert replicas.leader is leader
 
 
+async def test_a_leader_whose_count_was_not_answered_gives_nobody_a_new_term() -> None:
+    """It led all the time: whoever was silent is silent, or a store that loses answers would keep every lease alive."""
+    gained: list[float] = []
+    clock, backend = VirtualClock(), SharedMemory(SharedRecords())
+    leadership = Leadership(backend, clock, TERMS, lambda: gained.append(clock.monotonic()))
+    for _ in range(3):
+        counting = asyncio.ensure_future(leadership.run())
+        await clock.advance(TERMS.lead_seconds)
+        assert leadership.leads
+        backend.lose_an_answer = True
+        await clock.advance(TERMS.lead_seconds)
+        with pytest.raises(OutcomeUnknown):
+            await counting
+    assert len(gained) == 1
+
+
 async def test_somebody_leads_again_when_it_is_forgotten_who_did() -> None:
     async with open_replicas() as replicas:
         for _ in range(3):
@@ -159,6 +178,60 @@ async def test_a_server_that_begins_on_a_log_that_has_forgotten_its_leader_waits
         assert service.leads
 
 
+async def test_a_number_that_comes_again_behind_a_loss_of_the_table_is_nobodys_own() -> None:
+    """Terms are counted from the first again: one that stood still meets its own number, which is another's by now."""
+    async with open_replicas() as replicas:
+        stopped, records = replicas.leader, replicas.records
+        assert records.leader is not None
+        number = records.leader.term
+        stopped.stopped = True
+        records.forget_what_is_not_in_the_log()
+        await replicas.others[0].world.service.register_flow(flow())
+        while (await replicas.others[0].backend.leading() or FORGOTTEN).term < number:
+            await replicas.advance(STEP_SECONDS)
+        other = replicas.leader
+        stopped.go_on()
+        await replicas.advance(TAKEN_OVER)
+        assert replicas.leader is other
+
+
+async def test_a_term_that_is_being_counted_when_it_is_left_to_another_does_not_count() -> None:
+    clock, records = VirtualClock(), SharedRecords()
+    backend = _Slow(records)
+    leadership = Leadership(backend, clock, TERMS, lambda: None)
+    counting = asyncio.ensure_future(leadership.run())
+    backend.answers.set()
+    await clock.advance(0)
+    assert leadership.leads
+    backend.answers.clear()
+    await clock.advance(TERMS.lead_seconds)
+    leaving = asyncio.ensure_future(leadership.hand_over())
+    await clock.advance(0)
+    backend.answers.set()
+    await leaving
+    assert not leadership.leads
+    assert records.leader is not None
+    assert records.leader.server == NOBODY
+    counting.cancel()
+
+
+async def test_who_leaves_it_to_another_leads_no_more_before_anybody_hears_of_it() -> None:
+    clock = VirtualClock()
+    backend = _Slow(SharedRecords())
+    leadership = Leadership(backend, clock, TERMS, lambda: None)
+    counting = asyncio.ensure_future(leadership.run())
+    backend.answers.set()
+    await clock.advance(0)
+    counting.cancel()
+    assert leadership.leads
+    backend.answers.clear()
+    leaving = asyncio.ensure_future(leadership.resign())
+    await clock.advance(0)
+    assert not leadership.leads
+    backend.answers.set()
+    await leaving
+
+
 async def test_a_term_whose_answer_took_longer_than_the_term_is_no_lead() -> None:
     """Neither told nor acted upon: somebody else may have taken over."""
     gained: list[float] = []
@@ -177,7 +250,7 @@ async def test_a_term_whose_answer_took_longer_than_the_term_is_no_lead() -> Non
 
 
 class _Slow(SharedMemory):
-    """One that answers its first `lead` when it is told to."""
+    """One that answers `lead` when it is told to."""
 
     def __init__(self, records: SharedRecords) -> None:
         super().__init__(records)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from playhead.core import events as ev
-from playhead.core.decide import KEY_SCHEME, Cancel, Claim, Lose, ScheduleRun, Start
-from playhead.core.names import AgentId, Epoch, Micros, Position, run_stream
+from playhead.core.decide import KEY_SCHEME, Cancel, Claim, Lose, Report, ScheduleRun, Start
+from playhead.core.names import AgentId, Epoch, Micros, Position, Seq, run_stream
 from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.log import Log
 from playhead.ports.store import EventStore, Recorded
 from playhead.service import ServiceSettings
-from playhead.service.commands import RunCommands
+from playhead.service.commands import RunCommands, runner_events
 from playhead.service.folds import Folds
 from playhead.service.leases import Ended, Leases
 from playhead.service.projector import Projector
 from playhead.service.read_models import ReadModels
 from playhead.service.snapshots import Snapshots
 from playhead.testing.clock import VirtualClock
-from tests.service.world import ADOPTED, SEAL, STORAGE, agent, embedded, flow, open_world, run_id
+from tests.service.world import ADOPTED, SEAL, STORAGE, SUCCEEDED, agent, embedded, flow, open_world, run_id, submitted
 from tests.stores import new_backend
 
 RUN = run_id(1)
@@ -72,6 +74,24 @@ async def test_a_claim_that_is_repeated_at_another_server_gets_the_first_grant()
         second = await other.carry_out(RUN, again, append_id="claim.c1", actor="agent/otter")
         assert second.state.head.grant == first.state.head.grant == CLAIM.grant
         assert second.events == ()
+
+
+@pytest.mark.parametrize("batches", [2, 3])
+async def test_a_report_that_is_repeated_at_a_server_that_is_behind_gets_its_first_answer(batches: int) -> None:
+    """As when an answer is late, and a balancer sends the runner's next try to another server. The third ends the run."""
+    items = (ADOPTED, submitted("fetch"), SUCCEEDED)[:batches]
+    reports = [
+        Report(
+            epoch=Epoch(1), grant=CLAIM.grant, origin=Epoch(1), first_seq=Seq(seq), events=runner_events([it]), now=NOW
+        )
+        for seq, it in enumerate(items)
+    ]
+    async with two_replicas() as (one, other):
+        await one.carry_out(RUN, CLAIM, append_id="claim", actor="agent/otter")
+        await other.carry_out(RUN, START, append_id="start.1", actor="runner/1")
+        done = [await one.report(RUN, report) for report in reports][-1]
+        again = await other.report(RUN, reports[-1])
+        assert (again.position, again.state.version) == (done.position, done.state.version)
 
 
 async def test_an_append_that_another_server_made_is_answered_with_the_state_of_today() -> None:

@@ -32,7 +32,7 @@ from playhead.testing.clock import VirtualClock
 from tests.core.samples import NOW, RUN, RUNNING, task_events
 from tests.core.test_folding import ANY_EVENT, Story, legal_story
 from tests.service.faulty import FaultyStore
-from tests.service.world import ADOPTED, open_world, run_id, submitted
+from tests.service.world import ADOPTED, flow, open_world, run_id, submitted
 
 STREAM = run_stream(RUN)
 EVERY = 4
@@ -287,6 +287,25 @@ async def test_a_snapshot_of_another_history_is_not_believed(tmp_path: Path) -> 
             assert at == after_all(elsewhere[:version])
 
 
+class Vanishing(FaultyStore):
+    """The events behind a first page are forgotten by somebody while it is read."""
+
+    async def read_stream(
+        self, stream: StreamName, *, after: Version = Version(0), upto: Version | None = None
+    ) -> AsyncIterator[Sequence[Recorded]]:
+        async for events in self._store.read_stream(stream, after=after, upto=upto):
+            yield events
+            return
+
+
+async def test_a_version_whose_events_go_while_they_are_read_is_no_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playhead.log.engine.READ_EVENTS", 2)
+    async with kept(TEN_TASKS, every=100) as run:
+        snapshots = Snapshots(Vanishing(run.store), run.models)
+        assert await snapshots.at(STREAM, Version(2)) == after_all(TEN_TASKS[:2])
+        assert await snapshots.at(STREAM, Version(20)) is None
+
+
 async def test_those_of_a_run_that_is_gone_go_with_it() -> None:
     records = MemoryRecords()
     async with kept(TEN_TASKS, records) as run:
@@ -336,6 +355,8 @@ async def test_a_service_begins_with_the_snapshot_of_a_run_that_is_at_work(
         await world.report(claimed, 0, ADOPTED, *(submitted(f"parse~{n}") for n in range(40)))
         await world.report(claimed, 41, submitted("last"))
         await world.seen()
+        await world.service.register_flow(flow("another"))
+        await world.seen()  # and so what was to be kept of the page before it was kept
         before = await world.service.run(run_id(1))
     monkeypatch.setattr(service_module, "Replay", Watched)
     async with open_world(records, clock=clock, views=views) as world:

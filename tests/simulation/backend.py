@@ -15,7 +15,7 @@ from playhead.core.names import LogId
 from playhead.errors import OutcomeUnknown
 from playhead.log.memory import MemoryBackend, MemoryRecords
 from playhead.ports.store import Append, Outcome, Recorded
-from tests.simulation.fibers import Schedule
+from tests.simulation.fibers import Process, Schedule
 
 LOG_ID: Final = LogId("5151515151515151")
 
@@ -34,7 +34,7 @@ class LogDisk:
     records: MemoryRecords = field(default_factory=lambda: MemoryRecords(log_id=LOG_ID))
     synced: int = 0  # events that are durable
 
-    def open(self) -> ForgetfulBackend:
+    def open(self, _process: Process, /) -> ForgetfulBackend:
         """After a crash: what was written and not synced is there, or it is not."""
         if len(self.records.events) > self.synced and self.rng.random() < 0.5:
             self._forget()

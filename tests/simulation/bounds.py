@@ -16,7 +16,8 @@ from tests.simulation import promises as ck
 from tests.simulation.checkers import Checkers
 from tests.simulation.fibers import Process
 from tests.simulation.network import Answer
-from tests.simulation.server import LEASE_SECONDS, SETTINGS, Request, Server
+from tests.simulation.server import LEASE_SECONDS, SETTINGS, Request
+from tests.simulation.servers import Servers
 from tests.simulation.story import Story
 
 SLACK_SECONDS: Final = (
@@ -36,8 +37,10 @@ class _OfEpoch(BaseModel):
 @dataclass
 class Bounds:
     checkers: Checkers
-    server: Server
+    servers: Servers
     now: Callable[[], float]
+    store_is_away: Callable[[], bool]
+    led: float = 0.0  # when one led last
     heard: dict[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])  # by the server
     leased: dict[Process, float] = field(default_factory=dict[Process, float])  # when its newest good request was sent
     since: dict[str, tuple[RunStatus, int, float]] = field(default_factory=dict[str, tuple[RunStatus, int, float]])
@@ -61,8 +64,17 @@ class Bounds:
 
     def look(self) -> None:
         """L1, L2 and L9."""
+        self._look_who_leads()
         for run, story in self.checkers.stories.items():
-            self._look_at(run, story, self.server.at_work_since)
+            self._look_at(run, story, self.servers.at_work_since)
+
+    def _look_who_leads(self) -> None:
+        """Of several there is one soon, when one can; a store that is away is an excuse for all."""
+        if self.store_is_away() or self.servers.at_work_since <= self.now():
+            self.led = self.now()
+        could = self.now() - max(self.led, self.servers.any_at_work_since)
+        if could > SETTINGS.takeover_seconds + SETTINGS.lead_seconds + SLACK_SECONDS:
+            self.checkers.fail(ck.LED, f"for {could:.1f} s a server could have led, and none does")
 
     def _look_at(self, run: str, story: Story, quiet_since: float) -> None:
         state = story.state

@@ -5,6 +5,7 @@ They look from outside: at the log's records, at the answers on the network, at 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,9 @@ from playhead.core.folding import fold
 from playhead.core.names import Epoch, RunId, Seq, StreamName, Version, run_stream
 from playhead.core.replay import event_of, stamp_of
 from playhead.core.state import RunState, RunStatus
-from playhead.errors import PlayheadError, RunnerEnded, ServerUnreachable, StorageUnavailable
+from playhead.errors import LogUnusable, PlayheadError, RunnerEnded, ServerUnreachable, StorageUnavailable
 from playhead.journal.format import Record
-from playhead.ports.server import ReportRequest
+from playhead.ports.server import Beat, HeartbeatRequest, ReportRequest
 from playhead.ports.store import Recorded
 from playhead.runner.outcome import Outcome
 from playhead.runner.pump import Delivery, Inbox
@@ -32,6 +33,8 @@ from tests.simulation.fibers import Fiber, Process, current_fiber
 from tests.simulation.network import Answer
 from tests.simulation.server import Request
 from tests.simulation.story import Story
+
+TAKES_SECONDS: Final = 1.5  # from a sweep's first look to its last word
 
 _RUNS: Final = run_stream("")
 _OF_AGENTS: Final = {ev.AgentJoined.TYPE, ev.AgentDraining.TYPE, ev.AgentLeft.TYPE}
@@ -55,6 +58,10 @@ class Checkers:
     stories: dict[str, Story] = field(default_factory=dict[str, Story])
     versions: dict[StreamName, Version] = field(default_factory=dict[StreamName, Version])
     appends: dict[tuple[StreamName, str], Recorded] = field(default_factory=dict[tuple[StreamName, str], Recorded])
+    terms: dict[tuple[str, int], list[tuple[float, float]]] = field(
+        default_factory=dict[tuple[str, int], list[tuple[float, float]]]
+    )  # of a run's epoch: when it was told one, and until when
+    lost: dict[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])  # when it was taken back
     agents: dict[str, str] = field(default_factory=dict[str, str])  # name → type of its newest event
     fired: dict[str, list[int]] = field(
         default_factory=lambda: defaultdict[str, list[int]](list)
@@ -115,6 +122,7 @@ class Checkers:
                 self._note_schedule(recorded)
                 self._check_claim(recorded)
                 self._check_death(recorded)
+                self._check_term(recorded.stream.removeprefix(_RUNS), recorded)
                 self.story(recorded.stream.removeprefix(_RUNS)).on_event(recorded)
 
     def _note_schedule(self, recorded: Recorded) -> None:
@@ -143,8 +151,10 @@ class Checkers:
             if any(not runner.dead for runner in self.runners if (runner.run, runner.epoch) == (run, event.epoch)):
                 self.fail(ck.PROOF, f"epoch {event.epoch} of run {run[-3:]} is reported dead, and lives")
 
-    def on_answer(self, _asker: Process, request: Request, _sent_at: float, answer: Answer) -> None:
-        """What the server acknowledges is in its log."""
+    def on_answer(self, _asker: Process, request: Request, sent_at: float, answer: Answer) -> None:
+        """What the server acknowledges is in its log, and what it tells of a term is so."""
+        if request.verb == "heartbeat" and answer.status == 200:
+            self._note_term(request, sent_at, answer)
         if request.verb != "report" or answer.status != 200:
             return
         assert request.body is not None
@@ -159,6 +169,26 @@ class Checkers:
             if there.get(Seq(seq)) != (type_name, data) and not story.has_late:
                 told = f"{type_name}, record {seq} of epoch {report.origin}, was acknowledged and is not in the log"
                 self.fail(ck.LINEAR, told)
+
+    def _note_term(self, request: Request, sent_at: float, answer: Answer) -> None:
+        assert request.body is not None
+        run, epoch = request.path.split("/")[2], HeartbeatRequest.model_validate_json(request.body).epoch
+        if sent_at > self.lost.get((run, epoch), math.inf):
+            told = f"epoch {epoch} of run {run[-3:]} was taken back, and is told that it holds its lease"
+            self.fail(ck.ONE_RUNNER, told)
+        ends = sent_at + Beat.model_validate_json(answer.body).lease_seconds
+        self.terms.setdefault((run, epoch), []).append((self.disk.schedule.now, ends))
+
+    def _check_term(self, run: str, recorded: Recorded) -> None:
+        """A runner that was heard of keeps its run until the end of the term that it was told; but whoever takes it back may not have
+        heard what came when it had begun to."""
+        event, now = event_of(recorded), self.disk.schedule.now
+        if not isinstance(event, ev.RunLost):
+            return
+        self.lost[run, event.epoch] = now
+        terms = self.terms.get((run, event.epoch), [])
+        if event.reason is ev.LossReason.LEASE_EXPIRED and any(at + TAKES_SECONDS < now < ends for at, ends in terms):
+            self.fail(ck.KEPT, f"epoch {event.epoch} of run {run[-3:]} is taken back within the term that it was told")
 
     # --- the processes ------------------------------------------------------------------------------------------------------------
 
@@ -190,7 +220,7 @@ class Checkers:
                 self.fail(ck.NO_ERROR, f"{process.name} ended by itself, and the run is its own: {error!r}")
         elif isinstance(error, StorageUnavailable) and self.disk.failed > 0:
             pass
-        elif not (isinstance(error, ServerUnreachable) and process.epoch not in story.counted):
+        elif not (isinstance(error, ServerUnreachable | LogUnusable) and process.epoch not in story.counted):
             self.fail(ck.NO_ERROR, f"{process.name}: {error!r}")
 
     def on_server_end(self, service: Service | None) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Final
+from typing import Final, Protocol
 
 from playhead.errors import ServerUnreachable
 from tests.simulation.fibers import Process, Schedule, current_fiber
-from tests.simulation.server import LEASE_SECONDS, Head, Request, Server
+from tests.simulation.server import LEASE_SECONDS, Caller, Head, Request, Server
 
 GIVE_UP_SECONDS: Final = 6.0  # after which a request without an answer counts as lost
 SILENCE_SECONDS: Final = 8.0  # of a stream, after which its reader gives it up
@@ -53,11 +53,17 @@ class Answer:
         return self.head.status
 
 
+class Door(Protocol):
+    """Where requests arrive. `handle` says who carries it out, if anybody listens."""
+
+    def handle(self, request: Request, caller: Caller) -> Server | None: ...
+
+
 class Network:
     """`losses` may change at any time. `on_answer(asker, request, sent at, answer)` hears of each answer when it is given, and
     `on_taken` when it has come to whoever asked."""
 
-    def __init__(self, schedule: Schedule, rng: random.Random, server: Server) -> None:
+    def __init__(self, schedule: Schedule, rng: random.Random, server: Door) -> None:
         self.schedule = schedule
         self.rng = rng
         self.server = server
@@ -132,7 +138,7 @@ class _Exchange:
     def _arrive(self) -> None:
         if self._network.lost(self._asker, Way.UP):
             return
-        if not self._network.server.handle(self._request, _Copy(self)):
+        if self._network.server.handle(self._request, _Copy(self)) is None:
             schedule = self._network.schedule
             schedule.at(schedule.now + self._network.way(), lambda: self._take(None))  # nobody listens there
 
@@ -231,15 +237,18 @@ class Connection:
         self._carry(None)
 
     def on_gone(self, tell: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
-        self._gone = tell, loop, self._network.server.process
+        fiber = current_fiber()
+        assert fiber is not None, "it is the server who asks"
+        self._gone = tell, loop, fiber.process
 
     def _arrive(self) -> None:
         if self._network.lost(self._reader, Way.UP):
             return
-        if not self._network.server.handle(self._request, self):
+        server = self._network.server.handle(self._request, self)
+        if server is None:
             self._put(_unreachable(self._request))
             return
-        self._network.server.on_death(lambda: self._carry(_unreachable(self._request)))
+        server.on_death(lambda: self._carry(_unreachable(self._request)))
 
     def _carry(self, item: Head | bytes | ServerUnreachable | None) -> None:
         network, schedule = self._network, self._network.schedule

@@ -17,11 +17,12 @@ from urllib.parse import urlencode
 from starlette.types import Message
 
 from playhead.core.names import Micros
+from playhead.errors import LogError
 from playhead.log import Log
+from playhead.ports.store import StoreBackend
 from playhead.server.app import create_app
 from playhead.server.streams import StreamLimits
 from playhead.service import Service, ServiceSettings
-from tests.simulation.backend import LogDisk
 from tests.simulation.fibers import Process, Schedule
 from tests.simulation.interposed import WALL_START
 
@@ -35,6 +36,7 @@ SETTINGS: Final = ServiceSettings(
     cancel_grace_seconds=2 * LEASE_SECONDS,
     behind_seconds=2.0,
 )
+AGAIN_SECONDS: Final = 1.0
 STREAMS: Final = StreamLimits(heartbeat_seconds=3.0, longest_seconds=25.0)
 
 
@@ -61,6 +63,12 @@ class Head:
     headers: Mapping[str, str]
 
 
+class Opens(Protocol):
+    """The log's storage. `open` begins a server's life on it."""
+
+    def open(self, process: Process, /) -> StoreBackend: ...
+
+
 class Caller(Protocol):
     """Where an answer goes. Nothing of it waits."""
 
@@ -75,11 +83,12 @@ class Caller(Protocol):
 class Server:
     """`start` begins a life, whatever became of the one before. `service` is None while there is none to ask."""
 
-    def __init__(self, schedule: Schedule, rng: random.Random, log: LogDisk) -> None:
+    def __init__(self, schedule: Schedule, rng: random.Random, log: Opens, host: str = "server") -> None:
         self._schedule = schedule
         self._clock = _Clock(schedule, rng)
         self._log = log
-        self.process = Process("server.0", host="server", dead=True)
+        self.host = host
+        self.process = Process(f"{host}.0", host=host, dead=True)
         self.service: Service | None = None
         self.on_end: Callable[[Server], None] = lambda _server: None  # told before the service is forgotten
         self.up_since = 0.0
@@ -99,15 +108,15 @@ class Server:
         if not self.process.dead:
             return
         self.lives += 1
-        self.process = Process(f"server.{self.lives}", host="server", on_end=self._die)
+        self.process = Process(f"{self.host}.{self.lives}", host=self.host, on_end=self._die)
         self._tasks, self._mourners = set(), []
         self._schedule.spawn(self.process, "loop", lambda: asyncio.run(self._serve()))
 
-    def handle(self, request: Request, caller: Caller) -> bool:
-        """Carry the request out, if there is a server. In a timer: takes no time. False: nobody listens."""
+    def handle(self, request: Request, caller: Caller) -> Server | None:
+        """Carry the request out, if there is a server: this one. In a timer: takes no time. None: nobody listens."""
         service, loop, process = self.service, self._loop, self.process
         if service is None or loop is None or process.dead:
-            return False
+            return None
 
         def begin() -> None:
             task = loop.create_task(self._carry_out(process, request, caller))
@@ -115,7 +124,7 @@ class Server:
             task.add_done_callback(self._tasks.discard)
 
         loop.call_soon_threadsafe(begin)
-        return True
+        return self
 
     def on_death(self, tell: Callable[[], None]) -> None:
         """Call this when the life that goes on now ends."""
@@ -153,8 +162,19 @@ class Server:
         await self._app(_scope(request), receive, send)
 
     async def _serve(self) -> None:
+        """As its supervisor has it: one that finds its store away when it begins is begun again."""
+        process = self.process
+        while self.service is None and not process.dead:
+            try:
+                await self._serve_once(process)
+            except LogError:
+                if self.service is not None:
+                    raise
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _serve_once(self, process: Process) -> None:
         async with (
-            Log.open(self._log.open()) as log,
+            Log.open(self._log.open(process)) as log,
             Service(log, settings=SETTINGS, clock=self._clock) as service,
         ):
             self._app = create_app(service, limits=STREAMS)

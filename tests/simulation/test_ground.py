@@ -43,12 +43,12 @@ class Answering(Server):
 
     handled = 0
 
-    def handle(self, request: Request, caller: Caller) -> bool:
+    def handle(self, request: Request, caller: Caller) -> Server:
         self.handled += 1
         caller.head(Head(200, {}))
         caller.chunk(request.path.encode())
         caller.complete()
-        return True
+        return self
 
 
 @dataclass
@@ -131,7 +131,7 @@ async def test_the_simulated_log_is_a_store() -> None:
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[StoreBackend]:
-        yield disk.open()
+        yield disk.open(Process("server"))
 
     results = await check_store(opened)
     assert [result for result in results if not result.passed] == []
@@ -146,10 +146,10 @@ def test_a_commit_that_was_not_synced_is_there_after_a_crash_or_it_is_not_and_wh
         disk = LogDisk(schedule, rng, told.extend)
 
         def commit(disk: LogDisk = disk) -> None:
-            coroutine = disk.open().commit([_append(1)])
+            coroutine = disk.open(Process("server")).commit([_append(1)])
             with pytest.raises(StopIteration):
                 coroutine.send(None)
-            disk.open().commit([_append(2)]).send(None)
+            disk.open(Process("server")).commit([_append(2)]).send(None)
 
         def die_between(_: object, label: str, schedule: Schedule = schedule, server: Process = server) -> None:
             if label.startswith("written") and len(disk.records.events) == 2:  # it is called within this round
@@ -158,7 +158,7 @@ def test_a_commit_that_was_not_synced_is_there_after_a_crash_or_it_is_not_and_wh
         schedule.before_step = die_between
         schedule.spawn(server, "main", commit)
         schedule.run(lambda server=server: not server.fibers)  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
-        disk.open()
+        disk.open(Process("server"))
         found.add(len(told))
         assert [event.version for event in told] == list(range(1, len(told) + 1))
         assert told == disk.records.events

@@ -22,6 +22,7 @@ from playhead.core.state import RunStatus
 from playhead.testing.storage import check_storage
 from tests.simulation import planted
 from tests.simulation import planted_between as between
+from tests.simulation import planted_several as several
 from tests.simulation import promises as ck
 from tests.simulation import weather as wt
 from tests.simulation.disk import Disk
@@ -96,6 +97,12 @@ PLANTS: Final[list[tuple[Plant, Draw, str]]] = [
     (between.drains_only_itself, wt.drained, ck.DRAINS),
     (between.keeps_slots_for_ever, wt.many_runs, ck.PROGRESS),
     (between.asks_only_once, wt.silent_server, ck.NO_ERROR),
+    (several.keeps_beats_to_itself, wt.long_call, ck.KEPT),
+    (several.answers_by_what_it_remembers, wt.stopped_for_a_lease, ck.ONE_RUNNER),
+    (several.waits_for_no_leader, wt.untold, ck.ONE_LEADS),
+    (several.waits_for_a_leader_for_ever, wt.dying_leader, ck.LED),
+    (several.believes_in_itself_for_ever, wt.leader_cut_off, ck.ONE_LEADS),
+    (several.reads_what_it_has, wt.untold, ck.REPLAY),
 ]
 
 

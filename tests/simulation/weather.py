@@ -14,10 +14,12 @@ from pydantic import TypeAdapter
 from tests.simulation.hosts import NAMES
 from tests.simulation.network import Losses, Way
 from tests.simulation.server import LEASE_SECONDS
+from tests.simulation.servers import HOSTS
 
 LONGEST_LIFE: Final = 400  # steps of a runner: where a fault may strike
 
 NO_LOSSES: Final = Losses()
+SEVERAL: Final = 0.3  # of the worlds have several servers
 LAST_APPEND: Final = 15  # to its journal, about
 
 
@@ -49,9 +51,19 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """The store crashes, and is away for so long; or it is for one server, by its host's name."""
+
+    at: float
+    seconds: float
+    host: str | None = None
+
+
+@dataclass(frozen=True)
 class Weather:
-    """`fates[i]` are those of the i-th runner that is launched, `server[i]` and `agents[i]` those of the server's i-th life and of the
-    i-th agent's first; later ones meet none, and nobody does after `heals_at`."""
+    """`fates[i]` are those of the i-th runner that is launched, `server[i]` those of the i-th life of a server (of several: the first of
+    each, then the second of each) and `agents[i]` those of the i-th agent's first; later ones meet none, and nobody does after
+    `heals_at`."""
 
     flows: tuple[int, ...] = (0,)  # of the runs that are asked for
     agents: tuple[tuple[Fate, ...], ...] = ((),)
@@ -74,6 +86,9 @@ class Weather:
     watchers: int = 0
     deaths_of_watchers: tuple[float, ...] = ()  # seconds, of one after the other
     skews: tuple[float, ...] = ()  # of the runners' clocks, seconds
+    servers: int = 1  # if more, on one store that they share
+    outages: tuple[Outage, ...] = ()  # of that
+    deaf: float = 0.0  # how likely one of several is not told of what another committed
 
     def __str__(self) -> str:
         """As `parse` reads it; what is as in fine weather is left out."""
@@ -89,11 +104,12 @@ class Weather:
         rough = rng.random() < 0.4
         hosts = NAMES[: rng.choice((1, 2, 2))]
         heals_at = rng.uniform(10.0, 30.0)
+        servers = rng.choice((2, 3)) if rng.random() < SEVERAL else 1
         return cls(
             flows=rng.choice(((0,), (1,), (0, 2), (1, 2), (2, 2, 2))),
             agents=tuple(_fates_of_agent(rng) for _ in hosts),
             fates=tuple(_fates(rng, most=2 if index < 2 else 1) for index in range(3)),
-            server=_fates_of_server(rng),
+            server=_fates_of_server(rng) if servers == 1 else _fates_of_servers(rng),
             heals_at=heals_at,
             shares_memory=rng.random() < 0.6,
             switching=rng.choice((0.02, 0.2, 0.6)),
@@ -117,6 +133,9 @@ class Weather:
             watchers=rng.choice((0, 1, 2)),
             deaths_of_watchers=tuple(rng.uniform(1.0, heals_at) for _ in range(rng.choice((0, 0, 1, 2)))),
             skews=tuple(rng.uniform(-0.5, 0.5) for _ in range(10)),
+            servers=servers,
+            outages=_outages(rng, servers, heals_at) if servers > 1 else (),
+            deaf=rng.choice((0.0, 0.2)) if servers > 1 else 0.0,
         )
 
 
@@ -164,6 +183,26 @@ def _fate(rng: random.Random) -> Fate:
 def _fates_of_server(rng: random.Random) -> tuple[tuple[Fate, ...], ...]:
     lives = rng.choice((0, 0, 1, 1, 2))
     return tuple((_fate_of_server(rng),) for _ in range(lives))
+
+
+def _fates_of_servers(rng: random.Random) -> tuple[tuple[Fate, ...], ...]:
+    """Some struck at what they do beside each other, and others anywhere."""
+    return tuple((_fate_of_one(rng),) if rng.random() < 0.5 else () for _ in range(5))
+
+
+def _fate_of_one(rng: random.Random) -> Fate:
+    if rng.random() < 0.5:
+        return _fate_of_server(rng)
+    where = rng.choice(("lead", "did lead", "leading", "hear", "heard", "commit run.", "did commit run."))
+    return Fate(rng.randint(1, 10), rng.choice((Fault.KILL, Fault.STOP)), rng.uniform(0.5, 2 * LEASE_SECONDS), where)
+
+
+def _outages(rng: random.Random, servers: int, heals_at: float) -> tuple[Outage, ...]:
+    hosts = (None, *HOSTS[:servers])
+    return tuple(
+        Outage(rng.uniform(0.5, heals_at), rng.uniform(0.2, LEASE_SECONDS), rng.choice(hosts))
+        for _ in range(rng.choice((0, 0, 1, 2)))
+    )
 
 
 def _fate_of_server(rng: random.Random) -> Fate:
@@ -292,3 +331,35 @@ def silent_server(rng: random.Random) -> Weather:
 def many_runs(_: random.Random) -> Weather:
     """More runs than there are slots, one after the other."""
     return Weather(flows=(2, 2, 2, 2, 2))
+
+
+# --- weather for several servers ----------------------------------------------------------------------------------------------------
+
+
+def long_call(rng: random.Random) -> Weather:
+    """A call takes three leases, in which its runner has nothing to tell but that it lives."""
+    late = Fate(rng.randint(1, 3), Fault.LATE, 3 * LEASE_SECONDS, "runs ")
+    return Weather(flows=(rng.randrange(2),), fates=((late,),), servers=3, heals_at=100.0)
+
+
+def stopped_for_a_lease(rng: random.Random) -> Weather:
+    """A runner wakes when its run was taken back just now, and no server was told of what others committed."""
+    stop = Fate(rng.randint(60, 100), Fault.STOP, LEASE_SECONDS * rng.uniform(1.15, 1.35))
+    return Weather(flows=(rng.randrange(2),), fates=((stop,),), servers=3, deaf=1.0, lost_sight=1.0, proofs=0.0)
+
+
+def dying_leader(rng: random.Random) -> Weather:
+    """The first that leads is killed as it counts its term up, and so is whoever else does."""
+    kill = Fate(rng.randint(2, 4), Fault.KILL, where="lead")
+    return Weather(flows=(0, 1), server=tuple((kill,) for _ in range(3)), servers=3, heals_at=30.0)
+
+
+def leader_cut_off(rng: random.Random) -> Weather:
+    """Each server in turn is cut off from the store."""
+    outages = tuple(Outage(1.0 + 3.0 * index, rng.uniform(2.0, 3.0), host) for index, host in enumerate(HOSTS * 2))
+    return Weather(flows=(0, 1), every_seconds=5, outages=outages, servers=3, heals_at=25.0)
+
+
+def untold(_: random.Random) -> Weather:
+    """No server is told of what the others commit."""
+    return Weather(flows=(2,), watchers=3, servers=3, deaf=1.0)

@@ -1,5 +1,5 @@
-"""One simulated world: a server, agents on their machines, their runners, a client and watchers, from the first request to the last run's
-end. `simulate` is the door.
+"""One simulated world: a server or several, agents on their machines, their runners, a client and watchers, from the first request to
+the last run's end. `simulate` is the door.
 
 Server, agents, runners and clients are the real ones, over the interposed library and the simulated network and disks. Faults end before
 the end: then everything must come to rest, and what was promised is looked at once more.
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final, cast
 
@@ -41,9 +42,11 @@ from tests.simulation.interposed import interposed
 from tests.simulation.machine import Machine
 from tests.simulation.network import Network
 from tests.simulation.server import Server
+from tests.simulation.servers import HOSTS, Servers
+from tests.simulation.shared import SharedDisk
 from tests.simulation.story import Story
 from tests.simulation.watchers import FILTERS, Watcher
-from tests.simulation.weather import Fate, Fault, Weather
+from tests.simulation.weather import Fate, Fault, Outage, Weather
 
 KEY: Final = MasterKey(bytes(range(32)))
 INLINE_BYTES: Final = 300  # small, so that results of both kinds occur
@@ -122,12 +125,20 @@ class World:
         schedule.on_death = self._on_death
         self.disk = Disk(schedule, rng, failing=weather.failing_flushes)
         self.checkers = Checkers(KEY, self.disk)
-        self.log = LogDisk(schedule, rng, self.checkers.on_commit, unknown=weather.unknown_commits)
-        self.server = Server(schedule, rng, self.log)
-        self.server.on_end = self._on_server_end
-        self.network = Network(schedule, rng, self.server)
+        self.log = self._log()
+        self.servers = Servers(
+            schedule,
+            rng,
+            [Server(schedule, rng, self.log, host) for host in HOSTS[: weather.servers]],
+            lambda told: self.checkers.fail(ck.ONE_LEADS, told),
+        )
+        for server in self.servers:
+            server.on_end = self._on_server_end
+        if isinstance(self.log, SharedDisk):
+            self.log.on_lead = self.servers.on_lead
+        self.network = Network(schedule, rng, self.servers)
         self.network.losses = weather.losses
-        self.bounds = Bounds(self.checkers, self.server, lambda: schedule.now)
+        self.bounds = Bounds(self.checkers, self.servers, lambda: schedule.now, self._store_is_away)
         self.network.on_answer = self._on_answer
         self.network.on_taken = self.bounds.on_taken
         self.workers = Workers(schedule, rng, weather.shares_memory, weather.losing_workers)
@@ -159,7 +170,7 @@ class World:
 
     def _begin(self) -> None:
         schedule, weather = self.schedule, self.weather
-        self.server.start()
+        self.servers.start()
         for host in self.hosts:
             host.start()
         client = Process("client", host="client")
@@ -170,6 +181,8 @@ class World:
             schedule.at(moment, self._kill_a_watcher)
         for cut in weather.cuts:
             schedule.at(cut.at, lambda cut=cut: self._cut_off(cut.host, cut.seconds, cut.way))  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
+        for outage in weather.outages:
+            schedule.at(outage.at, partial(self._break_off, outage))
         if weather.power_fails_at is not None:
             schedule.at(weather.power_fails_at, self._lose_power)
         schedule.spawn(Process("fate"), "main", self._keep_watch)
@@ -202,7 +215,7 @@ class World:
         )
 
     def _server_at_work_for(self) -> float:
-        return self.schedule.now - self.server.at_work_since
+        return self.schedule.now - self.servers.at_work_since
 
     def _heal(self) -> None:
         """From here on nothing goes wrong, and who is down comes back."""
@@ -210,8 +223,29 @@ class World:
         self.schedule.trace.append((self.schedule.now, "fate", "the faults are over"))
         self.network.heal()
         self.disk.failing = self.log.unknown = self.workers.losing = 0.0
+        if isinstance(self.log, SharedDisk):
+            self.log.heal()
         for host in self.hosts:
             host.machine.losing, host.machine.seeing = 0.0, 1.0
+
+    # --- the log ---------------------------------------------------------------------------------------------------------------------
+
+    def _log(self) -> LogDisk | SharedDisk:
+        weather, on_commit = self.weather, self.checkers.on_commit
+        if weather.servers == 1:
+            return LogDisk(self.schedule, self.rng, on_commit, unknown=weather.unknown_commits)
+        return SharedDisk(self.schedule, self.rng, on_commit, unknown=weather.unknown_commits, deaf=weather.deaf)
+
+    def _store_is_away(self) -> bool:
+        return isinstance(self.log, SharedDisk) and any(self.log.is_away(host) for host in HOSTS)
+
+    def _break_off(self, outage: Outage) -> None:
+        if self.healed or not isinstance(self.log, SharedDisk):
+            return
+        if outage.host is None:
+            self.log.crash(outage.seconds)
+        else:
+            self.log.cut_off(outage.host, outage.seconds)
 
     # --- who lives here -------------------------------------------------------------------------------------------------------------
 
@@ -279,7 +313,7 @@ class World:
     def _on_server_end(self, server: Server) -> None:
         self.checkers.on_server_end(server.service)
         if not self.done:
-            self.schedule.at(self.schedule.now + self.rng.uniform(0.2, 4.0), self.server.start)
+            self.schedule.at(self.schedule.now + self.rng.uniform(0.2, 4.0), server.start)
 
     def _on_death(self, fiber: Fiber, error: BaseException) -> None:
         self.checkers.fail(ck.NO_ERROR, f"{fiber.name} died of {error!r}")
@@ -299,8 +333,9 @@ class World:
     def _fates(self, process: Process) -> tuple[Fate, ...]:
         if process.run:
             return _at(self.weather.fates, self.runners.index(process))
-        if process is self.server.process:
-            return _at(self.weather.server, self.server.lives - 1)
+        life = self.servers.life(process)
+        if life is not None:
+            return _at(self.weather.server, life)
         for index, host in enumerate(self.hosts):
             if process is host.process and host.lives == 1:
                 return self.weather.agents[index]
@@ -328,7 +363,8 @@ class World:
         if self.healed:
             return
         self.schedule.trace.append((self.schedule.now, "fate", "the power fails"))
-        self.schedule.kill(self.server.process)
+        for server in self.servers:
+            self.schedule.kill(server.process)
         for host in self.hosts:
             self.schedule.kill(host.process)
             host.machine.lose_power()
@@ -337,7 +373,8 @@ class World:
     # --- the end --------------------------------------------------------------------------------------------------------------------
 
     def _look_back(self) -> None:
-        self.checkers.on_server_end(self.server.service)
+        for server in self.servers:
+            self.checkers.on_server_end(server.service)
         self.checkers.at_the_end()
         self.client.check_schedule()
         for run, story in self.checkers.stories.items():

@@ -187,3 +187,49 @@ async def test_a_backup_replaces_nothing_and_one_that_fails_leaves_nothing(tmp_p
     with pytest.raises(LogUnusable):
         await back_up(Broken(records), file)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_two_backups_into_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "backup.db"
+    source = MemoryBackend()
+    await fill(source)
+
+    class Doubled(MemoryBackend):
+        """While it is read for one backup, another into the same file begins."""
+
+        refused = 0
+
+        async def read_kept(self, *, after: Position, limit: int) -> Sequence[Kept]:
+            with pytest.raises(UsageError, match="another process is writing"):
+                await back_up(source, file)
+            self.refused += 1
+            return await super().read_kept(after=after, limit=limit)
+
+    doubled = Doubled()
+    await fill(doubled)
+    await back_up(doubled, file)
+    assert doubled.refused > 0
+    assert [each.name for each in tmp_path.iterdir()] == ["backup.db"]
+    async with opened_to_read(url_for(file)) as backend:
+        assert (await verify(backend)).events == len(await events_of(doubled))
+
+
+async def test_a_file_that_came_while_a_backup_was_written_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "backup.db"
+
+    class Slow(MemoryBackend):
+        async def read_kept(self, *, after: Position, limit: int) -> Sequence[Kept]:
+            file.write_text("somebody's")
+            return await super().read_kept(after=after, limit=limit)
+
+    source = Slow()
+    await fill(source)
+    with pytest.raises(UsageError, match="is there already"):
+        await back_up(source, file)
+    assert (file.read_text(), len(list(tmp_path.iterdir()))) == ("somebody's", 1)
+
+
+async def test_a_backup_into_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+    source = MemoryBackend()
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        await back_up(source, tmp_path / "nowhere" / "backup.db")

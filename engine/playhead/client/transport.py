@@ -21,6 +21,8 @@ from yarl import URL
 from playhead.client.patience import Patience
 from playhead.credentials import Credential
 from playhead.errors import (
+    LogUnusable,
+    OutcomeUnknown,
     PlayheadError,
     ServerError,
     ServerRefused,
@@ -75,7 +77,8 @@ class Transport:
             await session.close()
 
     async def ask(self, method: str, path: str, *, query: Query = (), body: bytes | None = None) -> bytes:
-        """The body of a good answer. Asks again where the fate of a request is not known; raises what the server refused with."""
+        """The body of a good answer. Asks again where the fate of a request is not known, and where the server's log cannot be used: the
+        next of several servers may be able to. Raises what the server refused with."""
         failures = 0
         while True:
             presented = self.presented
@@ -85,7 +88,7 @@ class Transport:
                 if not await self.renewed(presented):
                     raise
                 continue
-            except ServerUnreachable as error:
+            except (ServerUnreachable, LogUnusable, OutcomeUnknown) as error:
                 failures += 1
                 if failures >= self.patience.tries:
                     raise

@@ -17,13 +17,14 @@ from rpds import HashTrieMap
 
 from playhead.core.events import CrashReason, FailureCategory, LossReason, Origin
 from playhead.core.names import TaskKey, Version
+from playhead.core.packed import PackedTasks, pack
 from playhead.core.state import MapState, Reference, RunHead, RunState, RunStatus, TaskState, TaskStatus
 from playhead.core.table import TaskTable
 
 RULES: Final = (
     1  # of the fold: one more whenever the same events are folded to another state, or read models keep the old one
 )
-PART_TASKS: Final = 2_000  # in one go of encoding or decoding, which holds the interpreter for some milliseconds
+PART_TASKS: Final = 2_000  # in one go of encoding or decoding, which holds the interpreter for a millisecond or two
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,7 +34,14 @@ class Piece(msgspec.Struct, frozen=True, array_like=True, gc=False):
     counts: tuple[int, ...]
     reported: tuple[int, ...]
     asked: int
-    tasks: tuple[bytes, ...]  # each a list of some
+    tasks: tuple[bytes, ...]  # each a `Tasks`
+
+
+class Tasks(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Some tasks, packed, and their keys, so that whoever joins pieces reads no task."""
+
+    keys: list[TaskKey]
+    packed: list[bytes]
 
 
 def whole_piece(state: RunState) -> bytes:
@@ -50,19 +58,20 @@ def piece_of(state: RunState, changed: Collection[TaskKey]) -> bytes:
 
 def joined(pieces: Sequence[bytes]) -> RunState:
     """The state of the last of these pieces; the first is a whole one. Raises ValueError: they are not of this form."""
-    tasks: dict[TaskKey, TaskState] = {}
+    tasks: dict[TaskKey, bytes] = {}
     maps: dict[TaskKey, MapState] = {}
     newest: Piece | None = None
     for raw in pieces:
         newest = _PIECE.decode(raw)
         maps |= {mapped.key: mapped for mapped in newest.maps}
         for part in newest.tasks:
-            tasks |= {task.key: task for task in _TASKS.decode(part)}
+            some = _TASKS.decode(part)
+            tasks.update(zip(some.keys, some.packed, strict=True))
     assert newest is not None, "there is no state without a piece"
     return RunState(
         version=newest.version,
         head=newest.head,
-        tasks=TaskTable(tasks),
+        tasks=TaskTable(packed=PackedTasks(tasks)),
         maps=HashTrieMap(maps),
         counts=newest.counts,
         reported=newest.reported,
@@ -74,14 +83,14 @@ def _encoded(state: RunState, tasks: Iterable[TaskState], maps: Iterable[MapStat
     rest = iter(tasks)
     parts: list[bytes] = []
     while part := list(islice(rest, PART_TASKS)):
-        parts.append(_ENCODER.encode(part))
+        parts.append(_ENCODER.encode(Tasks([task.key for task in part], list(map(pack, part)))))
     piece = Piece(state.version, state.head, tuple(maps), state.counts, state.reported, state.asked, tuple(parts))
     return _ENCODER.encode(piece)
 
 
 def _form() -> str:
     """What the bytes depend on: the fields and words of all that is in them, and the rules of the fold."""
-    structs = (Piece, RunHead, MapState, TaskState, Reference)
+    structs = (Piece, Tasks, RunHead, MapState, TaskState, Reference)
     words: tuple[type[Enum], ...] = (RunStatus, TaskStatus, Origin, CrashReason, LossReason, FailureCategory)
     fields = [
         (kind.__name__, [(f.name, str(f.type), repr(f.default)) for f in msgspec.structs.fields(kind)])
@@ -95,4 +104,4 @@ FORM: Final = _form()
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _PIECE: Final = msgspec.msgpack.Decoder(Piece)
-_TASKS: Final = msgspec.msgpack.Decoder(list[TaskState])
+_TASKS: Final = msgspec.msgpack.Decoder(Tasks)

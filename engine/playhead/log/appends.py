@@ -14,7 +14,7 @@ import orjson
 
 from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
 from playhead.errors import UsageError
-from playhead.ports.store import Append, Expect, NewEvent, Recorded
+from playhead.ports.store import Append, Expect, Recorded
 
 Bodies = list[tuple[str, int, dict[str, Any]]]  # type, schema and data of an append's events
 
@@ -66,7 +66,7 @@ def fits(expected: Version | Expect, actual: Version) -> bool:
 def recorded(append: Append, *, first: Position, version: Version) -> list[Recorded]:
     """The append's events as the log keeps them, from that position on; `version` is that of the last one."""
     if len(append.events) == 1:
-        return [_only(append, append.events[0], first, version)]
+        return [recorded_alone(append, first, version)]
     return unfold(
         [(event.type, event.schema, event.data) for event in append.events],
         first=first,
@@ -77,6 +77,25 @@ def recorded(append: Append, *, first: Position, version: Version) -> list[Recor
         append_id=append.append_id,
         epoch=append.epoch,
         first_seq=append.first_seq,
+    )
+
+
+def recorded_alone(append: Append, position: Position, version: Version) -> Recorded:
+    """The event of an append that has no other, as most have not: counters that count to one cost more than the event."""
+    event = append.events[0]
+    return Recorded(
+        position=position,
+        stream=append.stream,
+        version=version,
+        recorded_at=append.recorded_at,
+        type=event.type,
+        schema=event.schema,
+        actor=append.actor,
+        data=event.data,
+        append_id=append.append_id,
+        index=0,
+        epoch=append.epoch,
+        seq=append.first_seq,
     )
 
 
@@ -118,24 +137,6 @@ def unfold(
             bodies, places, versions, count(first_index), seqs, strict=False
         )
     ]
-
-
-def _only(append: Append, event: NewEvent, position: Position, version: Version) -> Recorded:
-    """The event of an append that has no other: most have not, and counters that count to one cost more than the event."""
-    return Recorded(
-        position=position,
-        stream=append.stream,
-        version=version,
-        recorded_at=append.recorded_at,
-        type=event.type,
-        schema=event.schema,
-        actor=append.actor,
-        data=event.data,
-        append_id=append.append_id,
-        index=0,
-        epoch=append.epoch,
-        seq=append.first_seq,
-    )
 
 
 def _plain(value: object) -> object:

@@ -23,7 +23,7 @@ BATCH_APPENDS: Final = 1_000  # in one commit: a flush is long since paid for, a
 BATCH_EVENTS: Final = 5_000  # in one commit, unless one append alone has more; bounds its bytes, since events are small
 SETTLE_DELAYS_SECONDS: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # before each new try to settle an unknown outcome
 
-OnCommitted = Callable[[Sequence[tuple[Append, Outcome]]], None]
+OnCommitted = Callable[[Sequence[Append], Sequence[Outcome]], None]
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -141,7 +141,7 @@ class Commits:
                 told = waiting.outcome
                 if not told.done():
                     told.set_result(outcome)
-            self._on_committed(list(zip(appends, outcomes, strict=True)))
+            self._on_committed(appends, outcomes)
 
     async def _commit_until_known(self, appends: Sequence[Append]) -> list[Outcome]:
         """An unknown outcome is settled by the same appends under the same ids, never by reading.

@@ -166,9 +166,9 @@ class Log(EventStore):
             try:
                 await self._backend.wait_for_news(scanned, POLL_SECONDS)
                 await self._commits.settle()
-                if (
-                    self._tail.scanned == scanned and not self._tail.lags
-                ):  # else it was our own commit, which is there already
+                if self._tail.lags:
+                    await self._tail.moved(scanned)  # it is being read; until then the same news would come at once
+                elif self._tail.scanned == scanned:  # else it was our own commit, which is there already
                     await self._read_on()
             except LogError:  # a full disk or a lost connection: whoever appends or reads is told; here only time helps
                 await anyio.sleep(POLL_SECONDS)

@@ -14,6 +14,10 @@ class News:
         self._head = head
         self._moved = anyio.Event()
 
+    @property
+    def head(self) -> Position:
+        return self._head
+
     def tell(self, head: Position) -> None:
         """The head is at least here now. Wakes everyone who waits for it; an older position changes nothing."""
         if head > self._head:

@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 
 from playhead.core.names import Position
-from playhead.log.appends import recorded
+from playhead.log.appends import recorded, recorded_alone
 from playhead.ports.store import Append, Appended, Conflict, Outcome, Page, Recorded
 
 TAIL_EVENTS: Final = 10_000  # kept for subscribers, about 10 MB; trimmed when there are twice as many
@@ -36,28 +36,29 @@ class Tail:
         self._lagging = anyio.Event()  # there is something to be read from the store
         self._watched = anyio.Event()
 
-    def add_committed(self, committed: Sequence[tuple[Append, Outcome]]) -> None:
+    def add_committed(self, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         """Take over what a commit of our own made durable.
 
         Positions without a hole behind what is here prove that nobody else wrote in between. At a hole this cannot be
         known: what lies there is to be read from the store, once for all subscribers.
         """
-        known = max(
-            (outcome.last for _, outcome in committed if not isinstance(outcome, Conflict)), default=Position(0)
-        )
+        known = max([outcome.last for outcome in outcomes if type(outcome) is not Conflict], default=Position(0))
         if not self._subscribers:
             self.jump(known)
             return
         events: list[Recorded] = []
         scanned = self.scanned
-        for append, outcome in committed:
-            if isinstance(outcome, Conflict) or outcome.last <= scanned:
+        for append, outcome in zip(appends, outcomes, strict=True):
+            if type(outcome) is Conflict or outcome.last <= scanned:
                 continue
             whole = outcome.last - outcome.first + 1 == len(append.events)
             if not isinstance(outcome, Appended) or not whole or outcome.first > scanned + 1:
                 break
             scanned = outcome.last
-            events += recorded(append, first=outcome.first, version=outcome.version)
+            if outcome.first == scanned:  # most bring one event: a list for it takes longer than the event
+                events.append(recorded_alone(append, scanned, outcome.version))
+            else:
+                events += recorded(append, first=outcome.first, version=outcome.version)
         self.extend(events, scanned)
         self.reaches(known)
 

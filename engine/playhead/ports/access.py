@@ -5,6 +5,7 @@ A service has one. Which scope may ask what is not its matter: that is the app's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from playhead.core.tokens import Scope
@@ -35,3 +36,8 @@ class Guarded(ServerApi, Protocol):
 
     @property
     def admission(self) -> Admission: ...
+
+    async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
+        """What `run` answers, as the parts of its JSON text: a view may hold a hundred thousand tasks, and models of so many would stop
+        whoever serves for seconds."""
+        ...

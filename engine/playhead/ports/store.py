@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 import msgspec
 
@@ -82,6 +82,7 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     version: Version  # of the append's last event
 
 
+@final  # so that what is not one is known by its type, which is looked at for each append
 class Conflict(msgspec.Struct, frozen=True, gc=False):
     """Not written: the stream stands at `actual`."""
 
@@ -171,7 +172,9 @@ class StoreBackend(Protocol):
         """Return when there may be something beyond `after`, or at the timeout. A hint only: the read is the delivery."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of what it holds, when no call uses it any more: those under way end first, or with LogUnusable."""
+        ...
 
 
 class Leading(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,7 @@ server must not learn data by mistake, nor hand it to a log.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, to_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
 
 from playhead import errors as e
@@ -28,6 +28,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 MAX_REPORTED_PROBLEMS: Final = (
     20  # of one request's validation: more help nobody, and a hostile body could have millions
 )
+
+WRITTEN_AT_ONCE: Final = 2**18  # bytes: no more than a connection takes without a wait
 
 # The nearest class on an error's way up the tree decides.
 STATUS: Final[dict[type[e.PlayheadError], int]] = {
@@ -58,6 +60,19 @@ def answer(model: BaseModel) -> Response:
 
 def answer_all(models: Iterable[BaseModel]) -> Response:
     return Response(b"[" + b",".join(to_json(model) for model in models) + b"]", media_type="application/json")
+
+
+def answer_parts(parts: Sequence[bytes]) -> Response:
+    """The JSON text in these parts. A long one is written part by part, and waits for its reader in between."""
+    size = sum(map(len, parts))
+    if size <= WRITTEN_AT_ONCE:
+        return Response(b"".join(parts), media_type="application/json")
+    return StreamingResponse(_one_by_one(parts), headers={"content-length": str(size)}, media_type="application/json")
+
+
+async def _one_by_one(parts: Sequence[bytes]) -> AsyncGenerator[bytes]:
+    for part in parts:
+        yield part
 
 
 def parsed(body: bytes, model: type[ModelT]) -> ModelT:

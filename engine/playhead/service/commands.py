@@ -48,6 +48,10 @@ class Request:
     first_seq: Seq | None = None
 
 
+class _CameBefore(Exception):
+    """A runner's batch begins before what is recorded."""
+
+
 class RunCommands:
     """`observe` is told each state that a command led to."""
 
@@ -74,12 +78,18 @@ class RunCommands:
             epoch=command.origin,
             first_seq=command.first_seq,
         )
-        async with self._locks.hold(stream):
-            state = await self._states.known(stream)
+
+        def decided(state: RunState | None) -> Decision:
             if state is not None and is_repeat(state, command):
                 check_grant(state, command.epoch, command.grant)
+                raise _CameBefore
+            return decide(state, command)
+
+        async with self._locks.hold(stream):
+            try:
+                return await self._settle(request, stream, await self._states.known(stream), decided)
+            except _CameBefore:  # here or, as a state that was behind did not know, at another server
                 return await self._repeat(request, stream, command.events)
-            return await self._settle(request, stream, state, lambda state: decide(state, command))
 
     async def leased(self, run: str, epoch: Epoch, grant: str, *, newest: bool = False) -> RunState:
         """The state of a run whose lease is held under this epoch and grant. EpochOver if it is not; NotFound.

@@ -47,6 +47,9 @@ class Leadership:
         self._newest: Leading | None = None  # as it was when it changed last
         self._changed = 0.0
         self._rests_until = 0.0
+        self._asking = (
+            asyncio.Lock()
+        )  # to leave it to another while a count is on its way would be undone by its answer
 
     @property
     def leads(self) -> bool:
@@ -61,43 +64,46 @@ class Leadership:
     async def run(self) -> None:
         """Count the own term up, or watch another's. Ends never where there may be others; raises the log's errors."""
         while self._shared is not None:
-            await self._look(self._shared)
+            async with self._asking:
+                await self._look(self._shared)
             await self._clock.sleep(self._settings.lead_seconds)
 
     async def resign(self) -> None:
         """Another may lead at once."""
-        if self._shared is None or self._term is None:
+        term, self._term = self._term, None  # before it is said: who hears it may be faster than the answer
+        if self._shared is None or term is None:
             return
         with suppress(LogError), anyio.move_on_after(RESIGN_SECONDS, shield=True):
-            await self._shared.lead(NOBODY, after=self._term)
-        self._term = None
+            await self._shared.lead(NOBODY, after=term)
 
     async def hand_over(self) -> None:
         """Another may lead at once; and this one not before another has had the time to."""
         _log.warning("this server cannot follow the log, and leaves it to another to lead")
-        self._rests_until = self._clock.monotonic() + self._settings.takeover_seconds
-        await self.resign()
+        async with self._asking:
+            self._rests_until = self._clock.monotonic() + self._settings.takeover_seconds
+            await self.resign()
 
     async def _look(self, shared: SharedBackend) -> None:
-        if self._term is not None and await self._count_up(shared, self._term):
+        if self._term is not None and self.leads and await self._count_up(shared, self._term):
             return
         if self._clock.monotonic() < self._rests_until:
             return
         asked = self._clock.monotonic()
         newest = await shared.leading() or FORGOTTEN
+        ours = newest.server == self._server  # a count of which the answer was lost: whoever leads by it goes on
+        if not ours:
+            self._lose()
         if (
-            newest.server in (NOBODY, self._server)
+            ours
+            or newest.server == NOBODY
             or self._is_silent(newest, asked)
             or (newest == FORGOTTEN and await shared.head() == 0)  # a new log: nobody did
-        ):
-            await self._count_up(shared, newest.term)
+        ) and not await self._count_up(shared, newest.term):
+            self._lose()
 
     async def _count_up(self, shared: SharedBackend, after: int) -> bool:
         asked = self._clock.monotonic()  # whoever sees this term sees it later, and waits from then on
         if not await shared.lead(self._server, after=after):
-            if self._term is not None:
-                _log.info("this server no longer leads those on its log")
-            self._term = None
             return False
         led = self.leads
         self._term, self._until = after + 1, asked + self._settings.takeover_seconds
@@ -106,6 +112,11 @@ class Leadership:
             self._gained()
             self._begins.set()
         return True
+
+    def _lose(self) -> None:
+        if self._term is not None:
+            _log.info("this server no longer leads those on its log")
+        self._term = None
 
     def _is_silent(self, newest: Leading, asked: float) -> bool:
         """Whether the leader's term was the same for long enough."""

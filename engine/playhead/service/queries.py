@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeVar
 
+import anyio
 import anyio.to_thread
 import orjson
 
 from playhead.core.names import RUN_ID_PATTERN, Version, run_stream
+from playhead.core.run_json import run_json
 from playhead.core.state import RunState
 from playhead.core.views import RunSummary, RunView, run_view
 from playhead.errors import NotFound, UsageError
@@ -20,12 +22,20 @@ from playhead.service.folds import Folds
 from playhead.service.read_models import ReadModels
 from playhead.service.snapshots import Snapshots
 
-FEW_TASKS: Final = 100  # whose view takes less than a millisecond, and no longer than a trip to another thread
+FEW: Final = (
+    100  # tasks and maps, whose view takes less than a millisecond, and no longer than a trip to another thread
+)
+VIEWS_AT_ONCE: Final = (
+    1  # of many tasks: more threads would be no sooner done, and take the interpreter from the loop in turns
+)
 
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _NEWEST: Final = 2**62  # beyond every position
 _PAST_HEX: Final = "g"  # sorts behind every hexadecimal digit
 _NEAR_DIGITS: Final = 6  # how many first digits make two run ids look alike
+
+
+T = TypeVar("T")
 
 
 class Queries:
@@ -34,6 +44,7 @@ class Queries:
         self._models = models
         self._states = states
         self._snapshots = snapshots
+        self._views = anyio.CapacityLimiter(VIEWS_AT_ONCE)
 
     async def state(self, run: str, at: int | None = None) -> RunState:
         """The run's state, or the one it had at version `at`. NotFound: no such run or version."""
@@ -46,22 +57,29 @@ class Queries:
             return newest
         if not 1 <= at <= newest.version:
             raise NotFound("version", str(at), hint=f"run {run} has versions 1 to {newest.version}")
-        if newest.head.forgotten_at is not None:
-            raise NotFound(
-                "version",
-                str(at),
-                hint=f"of run {run} only version {newest.version} is left: the others were forgotten",
-            )
-        state = await self._snapshots.at(run_stream(run), Version(at))
-        assert state is not None, "a version that is there has events"
-        return state
+        state = await self._snapshots.at(run_stream(run), Version(at)) if newest.head.forgotten_at is None else None
+        if state is not None:
+            return state
+        newest = await self._states.fresh(run_stream(run))  # its events may have been forgotten while they were read
+        assert newest is not None, "what is left of a run stays"
+        assert newest.head.forgotten_at is not None, "a version that is there has events"
+        raise NotFound(
+            "version", str(at), hint=f"of run {run} only version {newest.version} is left: the others were forgotten"
+        )
 
     async def view(self, run: str, at: int | None, *, tasks: bool) -> RunView:
+        return await self._made(run, at, lambda state: run_view(state, tasks=tasks), tasks=tasks)
+
+    async def view_json(self, run: str, at: int | None, *, tasks: bool) -> Sequence[bytes]:
+        """The view's JSON text, in parts."""
+        return await self._made(run, at, lambda state: tuple(run_json(state, tasks=tasks)), tasks=tasks)
+
+    async def _made(self, run: str, at: int | None, make: Callable[[RunState], T], *, tasks: bool) -> T:
         state = await self.state(run, at)
-        if not tasks or sum(state.counts) <= FEW_TASKS:
-            return run_view(state, tasks=tasks)
+        if len(state.maps) + (sum(state.counts) if tasks else 0) <= FEW:
+            return make(state)
         # A run may have very many tasks: their view is made where it keeps no other request waiting.
-        return await anyio.to_thread.run_sync(lambda: run_view(state, tasks=tasks))
+        return await anyio.to_thread.run_sync(make, state, limiter=self._views)
 
     async def history(self, run: str, after_version: int) -> AsyncIterator[Recorded]:
         if not _RUN_ID.fullmatch(run) or await self._states.known(run_stream(run)) is None:

@@ -240,6 +240,10 @@ class Service(Guarded):
         await self._reached(after)
         return await self._queries.view(run, at, tasks=tasks)
 
+    async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
+        await self._reached(after)
+        return await self._queries.view_json(run, at, tasks=tasks)
+
     def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         return self._queries.history(run, after_version)
 

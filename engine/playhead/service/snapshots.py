@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import anyio
 import anyio.to_thread
 
 from playhead.core import events as ev
@@ -22,6 +23,7 @@ from playhead.ports.store import EventStore, Recorded
 from playhead.service.read_models import Change, ReadModels, Row
 
 EVERY: Final = 5_000  # events from one snapshot to the next: folded in some hundredths of a second
+AT_ONCE: Final = 1  # states that are joined or kept: more threads would be no sooner done, and take the interpreter from the loop in turns
 MAX_AGAIN: Final = 1.5  # times the tasks that there are may be read for a state; else its snapshot is a whole one
 
 _NEWEST: Final = Version(2**62)  # beyond every version
@@ -43,6 +45,7 @@ class Snapshots:
         self._store = store
         self._models = models
         self._every = every
+        self._at_work = anyio.CapacityLimiter(AT_ONCE)
         self._newest: dict[StreamName, Snapshot] = {}  # of each run that has one
         self._trails: dict[StreamName, _Trail] = {}  # of runs that were kept since we are at work, and go on
 
@@ -79,7 +82,8 @@ class Snapshots:
         return found[0] if found is not None else None
 
     async def at(self, stream: StreamName, version: Version) -> RunState | None:
-        """The state at a version that the stream has; snapshots that are missing on the way are made. None: it has no event."""
+        """The state at a version that the stream has; snapshots that are missing on the way are made. None: the events up to there are
+        gone, or went while they were read."""
         found = await self._found(stream, version) if version > self._every else None
         state, before = found if found is not None else (None, _NONE)
         fold = Replay(state)
@@ -93,7 +97,8 @@ class Snapshots:
                 assert between is not None, "a version that was read has a state"
                 before = await self._keep(stream, between, before, changed, newest)
                 changed = set()
-        return fold.state()
+        state = fold.state()
+        return state if state is not None and state.version == version else None
 
     async def forget(self, stream: StreamName) -> None:
         """Drop the snapshots of a run: it is gone, or they cannot be trusted."""
@@ -125,7 +130,7 @@ class Snapshots:
         if not rows:
             return None
         found = _of(rows[-1])
-        state = await anyio.to_thread.run_sync(_joined, rows)
+        state = await anyio.to_thread.run_sync(_joined, rows, limiter=self._at_work)
         if state is None or state.version != found.version or not await self._is_there(stream, found):
             await self.forget(stream)
             return None
@@ -144,7 +149,9 @@ class Snapshots:
         tasks = min(state.tasks.held, sum(state.counts))
         weight = before.weight + len(changed)
         whole = not before.version or weight > MAX_AGAIN * tasks + self._every
-        piece = await anyio.to_thread.run_sync(lambda: whole_piece(state) if whole else piece_of(state, changed))
+        piece, checksum = await anyio.to_thread.run_sync(
+            _checked, state, None if whole else changed, limiter=self._at_work
+        )
         kept = Snapshot(state.version, _name(newest), tasks if whole else weight)
         values = {
             "stream": stream,
@@ -152,7 +159,7 @@ class Snapshots:
             "since": 0 if whole else before.version,
             "event": kept.event,
             "weight": kept.weight,
-            "checksum": zlib.crc32(piece),
+            "checksum": checksum,
             "piece": piece,
         }
         if not await self._models.change(Change("keep_snapshot", values)):
@@ -184,6 +191,12 @@ class _Trail:
 
 def _of(row: Row) -> Snapshot:
     return Snapshot(Version(row["version"]), row["event"], row["weight"])
+
+
+def _checked(state: RunState, changed: Collection[TaskKey] | None) -> tuple[bytes, int]:
+    """The piece of what changed, or a whole one, and its checksum."""
+    piece = whole_piece(state) if changed is None else piece_of(state, changed)
+    return piece, zlib.crc32(piece)
 
 
 def _joined(rows: Sequence[Row]) -> RunState | None:

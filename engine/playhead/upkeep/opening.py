@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 
@@ -25,7 +26,7 @@ async def opened(url: str) -> AsyncGenerator[StoreBackend]:
 @asynccontextmanager
 async def opened_to_read(url: str) -> AsyncGenerator[StoreBackend]:
     """The same, for one who changes nothing: a SQLite log is neither made nor locked nor brought forward, and may have its writer."""
-    if url.startswith("sqlite:") and "mode=" not in url:
-        url += "&mode=ro" if "?" in url else "?mode=ro"
+    if url.startswith("sqlite:") and "mode" not in parse_qs(query := urlsplit(url).query):
+        url += "&mode=ro" if query else "?mode=ro"
     async with opened(url) as backend:
         yield backend

@@ -1,17 +1,20 @@
 """The port's side of the bridge: from the engine's event loop to a recorder's blocking calls. Owns the threads; decides nothing.
 
-Commits are made by one thread, reads by whichever is free. Its own commits wake who waits; what others write is found by the engine's
-poll, or at once by the recorder's subscription, if that was asked for: it reads every event a second time.
+Commits are made by one thread, reads by whichever is free, and it is closed when they have ended. Its own commits wake who waits; what
+others write is found by the engine's poll, or at once by the recorder's subscription, if that was asked for: it reads every event a
+second time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Final, TypeVar
 
 import anyio.to_thread
 from eventsourcing.persistence import ApplicationRecorder, DataError, InterfaceError, OperationalError, ProgrammingError
@@ -20,10 +23,18 @@ from playhead.core.names import LogId, Position, StreamName, Version
 from playhead.errors import LogUnusable
 from playhead.log import News, OneThread
 from playhead.ports.store import Append, Appended, Capability, Outcome, Page, Recorded, StoreBackend
+from playhead_adapters.stores.eventsourcing.gate import Gate
 from playhead_adapters.stores.eventsourcing.reader import Reader, told
 from playhead_adapters.stores.eventsourcing.rows import Originators, naming_event
 from playhead_adapters.stores.eventsourcing.waking import Waking
 from playhead_adapters.stores.eventsourcing.writer import Writer
+
+READS_SECONDS: Final = 40.0  # for the reads under way at the end; a server that is silent has been given up by then
+CLOSE_SECONDS: Final = (
+    60.0  # for them, the commit under way and the recorder's own end; what hangs longer is named, and left behind
+)
+
+T = TypeVar("T")
 
 
 class EventSourcingBackend(StoreBackend):
@@ -37,6 +48,7 @@ class EventSourcingBackend(StoreBackend):
         self._opened = opened
         self._thread = thread
         self._close = close
+        self._gate = Gate()
         self._news = News(opened.head)
         self._waking: Waking | None = None
 
@@ -56,13 +68,13 @@ class EventSourcingBackend(StoreBackend):
         return outcomes
 
     async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
-        return await anyio.to_thread.run_sync(self._opened.reader.stream, stream, after, limit)
+        return await self._read(partial(self._opened.reader.stream, stream, after, limit))
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
-        return await anyio.to_thread.run_sync(self._opened.reader.all, after, limit)
+        return await self._read(partial(self._opened.reader.all, after, limit))
 
     async def head(self) -> Position:
-        return await anyio.to_thread.run_sync(self._opened.reader.head)
+        return await self._read(self._opened.reader.head)
 
     async def wait_for_news(self, after: Position, timeout_seconds: float) -> None:
         await self._news.wait(after, timeout_seconds)
@@ -74,12 +86,19 @@ class EventSourcingBackend(StoreBackend):
         self._waking = waking
 
     async def close(self) -> None:
+        """When what is under way has ended. LogUnusable: it does not."""
         try:
             if self._waking is not None:
                 await anyio.to_thread.run_sync(self._waking.stop)
-            await self._thread.run(self._close)
         finally:
-            await self._thread.close()
+            await self._thread.close(self._end, limit_seconds=CLOSE_SECONDS)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(self._gate.through, call)
+
+    def _end(self) -> None:
+        self._gate.close(READS_SECONDS)
+        self._close()
 
 
 async def open_recorder(
@@ -99,9 +118,17 @@ async def open_recorder(
         if subscribe:
             await backend.subscribe()
     except BaseException:
-        await thread.close()
+        await thread.close(limit_seconds=CLOSE_SECONDS)
         raise
     return backend
+
+
+def attend(owner: object) -> None:
+    """See that no connection of this factory's or recorder's hangs, where it is the library's for PostgreSQL."""
+    if "eventsourcing.postgres" in sys.modules:  # only then psycopg is there
+        from playhead_adapters.stores.eventsourcing import postgres
+
+        postgres.attend(getattr(owner, "datastore", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +144,7 @@ class _Opened:
 
 def _open(recorder: ApplicationRecorder, *, uuids: bool) -> _Opened:
     with told("opened"):
+        attend(recorder)
         if not uuids:
             try:
                 return _open_as(recorder, Originators(uuids=False))

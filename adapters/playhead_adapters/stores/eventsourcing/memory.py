@@ -1,14 +1,17 @@
 """What a writer remembers of its streams: their versions, and which append ids they hold. Owns that memory and its limit; reads a
-stream where it knows nothing of it, and decides nothing."""
+stream where it knows nothing of it, and decides nothing.
+
+It also knows whether others may have written since a stream was looked at: the log has then grown by more than the writer's own inserts.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from playhead.core.names import StreamName, Version
+from playhead.core.names import Position, StreamName, Version
 from playhead_adapters.stores.eventsourcing.reader import Reader
 
 KNOWN_APPENDS: Final = (
@@ -19,9 +22,10 @@ READ_EVENTS: Final = 1_000  # read at a time to learn a stream's append ids
 
 @dataclass(slots=True)
 class Known:
-    """Of one stream: its version, and the versions (first, last) that each append brought."""
+    """Of one stream: its version, and the versions (first, last) that each append brought. `upto`: it was so at this head of the log."""
 
     version: Version = Version(0)
+    upto: Position = Position(0)
     appends: dict[str, tuple[Version, Version]] = field(default_factory=dict[str, tuple[Version, Version]])
 
 
@@ -30,6 +34,19 @@ class Memory:
         self._reader = reader
         self._streams: OrderedDict[StreamName, Known] = OrderedDict()
         self._appends = 0
+        self._head = Position(0)  # of the log, where all that lies behind `_strange` is our own
+        self._strange = Position(0)  # up to here others may have written
+
+    def look(self, head: Position) -> None:
+        """The log has this head now."""
+        if head != self._head:
+            self._head = self._strange = head
+
+    def wrote(self, positions: Sequence[int]) -> None:
+        """Our own insert took these. A gap is as good as others' events: it may be some."""
+        if positions[0] != self._head + 1 or positions[-1] - positions[0] + 1 != len(positions):
+            self._strange = Position(positions[-1])
+        self._head = Position(positions[-1])
 
     def of(self, stream: StreamName) -> Known:
         """What is known of the stream, read from it if nothing is."""
@@ -47,11 +64,16 @@ class Memory:
         self._keep_within_the_limit()
         return known
 
-    def add(self, stream: StreamName, append_id: str, first: Version, last: Version) -> None:
-        """An append that has just been written."""
+    def add(self, stream: StreamName, append_id: str, first: Version, last: Version, position: Position) -> None:
+        """An append that has just been written; the position is that of its last event."""
         known = self.of(stream)
         self._note(known, append_id, first, last)
+        known.upto = position
         self._keep_within_the_limit()
+
+    def may_be_behind(self, stream: StreamName) -> bool:
+        """Whether others may have written to it since it was looked at."""
+        return self.of(stream).upto < self._strange
 
     def catch_up(self, streams: Iterable[StreamName]) -> bool:
         """Read what others have added to these streams since; whether anything was new."""
@@ -66,10 +88,14 @@ class Memory:
         self._appends = 0
 
     def _read_on(self, stream: StreamName, known: Known) -> None:
-        while found := self._reader.kept(stream, known.version, limit=READ_EVENTS):
+        more = True
+        while more:
+            found = self._reader.kept(stream, known.version, limit=READ_EVENTS)
             for one in found:
                 first, _ = known.appends.get(one.append_id, (one.version, one.version))
                 self._note(known, one.append_id, first, one.version)
+            more = len(found) == READ_EVENTS
+        known.upto = self._head
 
     def _note(self, known: Known, append_id: str, first: Version, last: Version) -> None:
         self._appends += append_id not in known.appends

@@ -18,7 +18,7 @@ from eventsourcing.utils import Environment, strtobool
 
 from playhead.errors import UsageError
 from playhead.ports.store import StoreBackend
-from playhead_adapters.stores.eventsourcing.backend import open_recorder
+from playhead_adapters.stores.eventsourcing.backend import attend, open_recorder
 from playhead_adapters.stores.eventsourcing.reader import told
 
 
@@ -40,6 +40,7 @@ async def open_url(url: str) -> StoreBackend:
         )
     factory = await anyio.to_thread.run_sync(_factory, module, given.get("NAME", ""), settings)
     try:
+        attend(factory)  # before there are connections
         with told("opened"):
             recorder = await anyio.to_thread.run_sync(factory.application_recorder)
         uuids = settings["ORIGINATOR_ID_TYPE"].lower() == "uuid"

@@ -80,6 +80,7 @@ class Writer:
     def _commit_together(self, part: Sequence[Append], tried: _Tried) -> list[Outcome]:
         """One insert for the whole part, in which no append comes twice."""
         floor = self._reader.head()
+        self._memory.look(floor)
         versions: dict[str, Version] = {}
         decided: list[Outcome | Version] = []  # a version: accepted, up to here
         stored: list[StoredEvent] = []
@@ -103,7 +104,8 @@ class Writer:
         actual = known.version if in_batch is None else in_batch
         if fits(append.expected, actual):
             return actual
-        if isinstance(append.expected, int) and append.expected > actual and self._memory.catch_up([append.stream]):
+        ahead = isinstance(append.expected, int) and append.expected > actual
+        if ahead and self._memory.may_be_behind(append.stream) and self._memory.catch_up([append.stream]):
             raise _Overtaken  # whoever expects that version has seen it: it is our memory that is behind
         return Conflict(actual)
 
@@ -124,12 +126,14 @@ class Writer:
             raise LogUnusable(
                 "the recorder does not tell the positions of what it inserted", hint="use another recorder"
             )
+        self._memory.wrote(positions)
         return positions
 
     def _accepted(self, append: Append, version: Version, positions: Iterator[int]) -> Appended:
         own = [next(positions) for _ in append.events]
-        self._memory.add(append.stream, append.append_id, Version(version - len(own) + 1), version)
-        return Appended(Position(own[0]), Position(own[-1]), version)
+        last = Position(own[-1])
+        self._memory.add(append.stream, append.append_id, Version(version - len(own) + 1), version, last)
+        return Appended(Position(own[0]), last, version)
 
     def _known_already(self, append: Append, tried: _Tried) -> Duplicate | Appended:
         first, last = self._memory.of(append.stream).appends[append.append_id]

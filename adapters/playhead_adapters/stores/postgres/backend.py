@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -39,8 +39,6 @@ from playhead_adapters.stores.postgres.witness import Witness
 from playhead_adapters.stores.postgres.writer import Writer
 
 CAPABILITIES: Final = frozenset(Capability)  # all there are
-
-_BY_POSITION, _BY_VERSION = 0, 2  # columns of a row that was read
 
 
 class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
@@ -87,12 +85,14 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
         return await asyncio.shield(work)
 
     async def read_stream(self, stream: StreamName, *, after: Version, limit: int) -> list[Recorded]:
-        found = await self._readers.rows("read_stream", {"stream": stream, "after": after, "limit": limit})
-        return events_of(self._address, found, by=_BY_VERSION, after=after, limit=limit)
+        if "\0" in stream:  # which no stream here can have in its name, and no statement takes
+            return []
+        found, names = await self._readers.appends("read_stream", {"stream": stream, "after": after, "limit": limit})
+        return events_of(self._address, found, names, by_version=True, after=after, limit=limit)
 
     async def read_all(self, *, after: Position, limit: int) -> Page:
-        found = await self._readers.rows("read_all", {"after": after, "limit": limit})
-        events = tuple(events_of(self._address, found, by=_BY_POSITION, after=after, limit=limit))
+        found, names = await self._readers.appends("read_all", {"after": after, "limit": limit})
+        events = tuple(events_of(self._address, found, names, by_version=False, after=after, limit=limit))
         return Page(events, events[-1].position if events else after)
 
     async def head(self) -> Position:
@@ -151,8 +151,7 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
     async def close(self) -> None:
         """Let what is under way end, then close every connection."""
         self._listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._listening
+        await asyncio.wait([self._listening])
         if self._commits:
             await asyncio.wait(self._commits)
         await self._writer.close()

@@ -6,8 +6,11 @@ A connection is in autocommit: each statement is a transaction of its own, and n
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
-from collections.abc import Mapping
+import socket
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -81,6 +84,17 @@ async def check_sessions(address: Address, one: Connection, other: Connection) -
         raise faults.pooled(address)
 
 
+@contextmanager
+def answered_in_time(connection: Connection, seconds: float | None = None) -> Generator[None]:
+    """What is asked of the connection inside ends in bounded time: then the connection is cut, and whoever waits for it learns that it
+    is lost. To cancel the waiting would not do: psycopg then asks the server to give up, and waits for that as well."""
+    timer = asyncio.get_running_loop().call_later(CLIENT_SECONDS if seconds is None else seconds, _cut, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 async def rows(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> list[TupleRow]:
     """All rows of a named statement, in binary."""
     cursor = connection.cursor(binary=True)
@@ -91,6 +105,12 @@ async def rows(connection: Connection, name: str, values: Mapping[str, Any] | No
 async def run(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> int:
     """Run a named statement that returns nothing; how many rows it touched."""
     return (await connection.execute(named()[name], values)).rowcount
+
+
+def _cut(connection: Connection) -> None:
+    if not connection.closed:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
 
 
 async def _look(connection: Connection) -> Look:

@@ -17,11 +17,13 @@ from playhead_adapters.stores.postgres.address import Address
 from playhead_adapters.stores.postgres.arrays import Byteas, Int8s
 from playhead_adapters.stores.postgres.batches import values_of
 from playhead_adapters.stores.postgres.connections import Connection, rows, run
-from playhead_adapters.stores.postgres.rows import decoded, unpacked
+from playhead_adapters.stores.postgres.rows import decoded, nameless, unpacked
 
 
 async def forget(connection: Connection, stream: StreamName, upto: Version) -> int:
     """Remove the stream's events up to that version; how many there were. UsageError: no append ends there."""
+    if "\0" in stream:  # see `PostgresBackend.read_stream`
+        raise no_such_end(stream, upto)
     ((removed,),) = await rows(connection, "forget", {"stream": stream, "upto": upto})
     if removed is None:
         raise no_such_end(stream, upto)
@@ -33,6 +35,8 @@ async def read_kept(connection: Connection, address: Address, after: Position, l
     for position, stream, version, count, recorded_at, actor, epoch, seq, append_id, body, link in await rows(
         connection, "read_kept", {"after": after, "limit": limit}
     ):
+        if stream is None or actor is None:
+            raise nameless(address)
         events = tuple(
             NewEvent(type=kind, schema=schema, data=data)
             for kind, schema, data in decoded(address, position, count, body)

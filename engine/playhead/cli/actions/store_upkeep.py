@@ -17,6 +17,7 @@ from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json, stderr, stdout
 from playhead.cli.rendering.tables import plain_table
 from playhead.core.views import iso
+from playhead.errors import UsageError
 from playhead.log import without_secrets
 from playhead.settings import Settings
 from playhead.upkeep import (
@@ -75,6 +76,8 @@ def verify_log(url: str, *, as_json: bool) -> int:
 
 def copy_log(source: str, target: str, *, as_json: bool) -> int:
     """Exit 0: the copy is whole, and was compared."""
+    if source == target:
+        raise UsageError("the source and the target are the same log", hint="name another place for the copy")
 
     async def work(progress: Progress) -> Copied:
         async with opened_to_read(source) as one, opened(target) as other:

@@ -44,12 +44,19 @@ class SqliteBackend(Reading, ForgettingBackend, RestoringBackend):
         LogUnusable: not a Playhead log, damaged, cut short, of a newer format, read-only, or written by another process.
         """
         thread = OneThread("playhead-log")
+        made: list[Held] = []
+
+        def let_go() -> None:
+            for held in made:
+                held.close()
+
         try:
-            held = await thread.run(lambda: Held(path, busy_seconds, max_bytes))
-        except BaseException:
+            await thread.run(lambda: made.append(Held(path, busy_seconds, max_bytes)))
+        except BaseException:  # a cancelled caller: the log is opened still, and its lock must not stay behind
+            thread.start(let_go)
             await thread.close()
             raise
-        return cls(held, thread)
+        return cls(made[0], thread)
 
     @property
     def log_id(self) -> LogId:
@@ -97,11 +104,13 @@ class SqliteBackend(Reading, ForgettingBackend, RestoringBackend):
 
     async def close(self) -> None:
         """Let what is under way end, then give the log to the next writer."""
-        await self._held.readers.close()  # before the writer: the last connection that closes checkpoints
         try:
-            await self._thread.run(self._held.close_writer)
+            await self._held.readers.close()  # before the writer: the last connection that closes checkpoints
         finally:
-            await self._thread.close()
+            try:
+                await self._thread.run(self._held.close_writer)
+            finally:
+                await self._thread.close()
 
     def _tell(self, work: asyncio.Future[tuple[list[Outcome], Position]]) -> None:
         if not work.cancelled() and work.exception() is None:

@@ -104,6 +104,11 @@ class Held:
         if self._mark_file is not None and self.restored is None:
             self._mark_file.write(self._log, Reached(self._history, head))
 
+    def close(self) -> None:
+        """Where nothing is under way."""
+        self.readers.close_now()
+        self.close_writer()
+
     def close_writer(self) -> None:
         if self._connection is not None:
             self._connection.close()

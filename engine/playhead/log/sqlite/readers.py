@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +19,8 @@ from playhead.log.sqlite import statements
 from playhead.log.sqlite.faults import told
 from playhead.log.sqlite.file import FORMAT, check_file, check_readable, open_reader, read_history, read_log
 from playhead.log.sqlite.mark import log_id
-from playhead.log.sqlite.rows import Row, Rows
+from playhead.log.sqlite.names import Names
+from playhead.log.sqlite.rows import Rows
 from playhead.ports.store import Kept, Recorded
 
 READERS: Final = 4  # reads side by side; each holds a connection with its page cache of 2 MB
@@ -35,10 +36,13 @@ class Readers:
         self.format = format
         self._old = format < 2  # format 1 knows no links and forgets nothing
         self._rows = Rows(path)
+        self._names: dict[sqlite3.Connection, Names] = {}
         self._idle: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()  # None for ever, once closed
         self._limiter = anyio.CapacityLimiter(READERS)
         for _ in range(READERS):
-            self._idle.put(open_reader(path, busy_seconds=busy_seconds))
+            connection = open_reader(path, busy_seconds=busy_seconds)
+            self._names[connection] = Names(path, connection)
+            self._idle.put(connection)
 
     @classmethod
     def alone(cls, path: Path, *, busy_seconds: float) -> tuple[Readers, LogId]:
@@ -78,7 +82,14 @@ class Readers:
     async def close(self) -> None:
         """Wait for the reads under way, then close every connection."""
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._close)
+            await anyio.to_thread.run_sync(self.close_now)
+
+    def close_now(self) -> None:
+        """As `close`, from a thread."""
+        for _ in range(READERS):
+            if (connection := self._idle.get()) is not None:
+                connection.close()
+        self._idle.put(None)
 
     async def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def run() -> T:
@@ -100,11 +111,11 @@ class Readers:
 
     def _stream(self, db: sqlite3.Connection, stream: StreamName, after: Version, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_STREAM, (stream, after, limit))) as rows:
-            return self._unfolded(rows, lambda row: row[2], after, limit)
+            return self._rows.events(rows, self._names[db], after=after, limit=limit, by="version")
 
     def _all(self, db: sqlite3.Connection, after: Position, limit: int) -> list[Recorded]:
         with closing(db.execute(statements.READ_ALL, (after, limit))) as rows:
-            return self._unfolded(rows, lambda row: row[0], after, limit)
+            return self._rows.events(rows, self._names[db], after=after, limit=limit, by="position")
 
     def _sizes(self, db: sqlite3.Connection) -> dict[str, int]:
         page, free = (int(db.execute(f"PRAGMA {what}").fetchone()[0]) for what in ("page_size", "freelist_count"))
@@ -119,23 +130,8 @@ class Readers:
         with closing(
             db.execute(statements.READ_KEPT_OLD if self._old else statements.READ_KEPT, (after, limit))
         ) as rows:
-            return [self._rows.kept(row[:-1], row[-1]) for row in rows]
-
-    def _unfolded(self, rows: Iterable[Row], last: Callable[[Row], int], after: int, limit: int) -> list[Recorded]:
-        """The events of the rows that come after `after`; `last` is the number of a row's last event."""
-        events: list[Recorded] = []
-        for row in rows:
-            skip = max(0, after - (last(row) - row[3]))
-            events += self._rows.events(row, skip=skip, limit=limit - len(events))
-            if len(events) == limit:
-                break
-        return events
-
-    def _close(self) -> None:
-        for _ in range(READERS):
-            if (connection := self._idle.get()) is not None:
-                connection.close()
-        self._idle.put(None)
+            names = self._names[db]
+            return [self._rows.kept(row[:-1], row[-1], names) for row in rows]
 
 
 def _head(db: sqlite3.Connection) -> Position:

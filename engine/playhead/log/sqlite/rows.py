@@ -1,9 +1,13 @@
-"""Between a row of `appends` and its events. Owns the two forms of an append id and how a row is unfolded; runs no SQL."""
+"""Between a row of `appends` and its events. Owns the two forms of an append id and how a row is unfolded; runs no SQL.
+
+Who reads gives the names that stand behind a row's numbers: see `names`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, cast
 
 from playhead.core.names import Epoch, Micros, Position, Seq, StreamName, Version
 from playhead.log.appends import Bodies, decode, unfold
@@ -11,7 +15,8 @@ from playhead.log.sqlite.faults import damaged
 from playhead.ports.store import Append, Kept, NewEvent, Recorded
 
 # Named as what they are where SQLite hands them out: to call Position and the like takes a tenth of an event's time.
-Row = tuple[Position, StreamName, Version, int, Micros, str, Epoch | None, Seq | None, str | bytes, bytes]
+# Position, stream's number, version, count of events, recorded at, actor's number, epoch, first record, append id, body.
+Row = tuple[Position, int, Version, int, Micros, int, Epoch | None, Seq | None, str | bytes, bytes]
 
 _HEX_ID_LENGTH: Final = 32
 
@@ -42,28 +47,52 @@ class Rows:
         self._path = path
         self._cut = _NO_ROW  # its position and its events
 
-    def events(self, row: Row, *, skip: int, limit: int) -> list[Recorded]:
-        """Up to `limit` of the row's events in order, without the first `skip`. LogUnusable: the row does not hold what it says."""
-        position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
-        bodies = self._bodies(position, count, body)
-        if count == 1:  # made here: to call for it takes as long as to make it
-            ((kind, schema, data),) = bodies
-            return [
-                Recorded(
+    def events(
+        self,
+        rows: Iterable[Row],
+        names: Mapping[int, str],
+        *,
+        after: int,
+        limit: int,
+        by: Literal["position", "version"],
+    ) -> list[Recorded]:
+        """Up to `limit` of the rows' events, in order, whose position or version is beyond `after`. LogUnusable: a row does not hold
+        what it says."""
+        events: list[Recorded] = []
+        for row in rows:
+            position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
+            if count == 1:  # made here: to call for it takes as long as to make it
+                try:
+                    ((kind, schema, data),) = decode(body)
+                except ValueError:
+                    self._bodies(position, count, body)  # says what is wrong with it
+                    raise
+                event = Recorded(
                     position=position,
-                    stream=stream,
+                    stream=cast(StreamName, names[stream]),
                     version=version,
                     recorded_at=recorded_at,
                     type=kind,
                     schema=schema,
-                    actor=actor,
+                    actor=names[actor],
                     data=data,
-                    append_id=unpacked(append_id),
+                    append_id=append_id.hex() if isinstance(append_id, bytes) else append_id,
                     index=0,
                     epoch=epoch,
                     seq=first_seq,
                 )
-            ]
+                events.append(event)
+            else:
+                last = position if by == "position" else version
+                events += self._of_many(row, names, skip=max(0, after - (last - count)), limit=limit - len(events))
+            if len(events) == limit:
+                break
+        return events
+
+    def _of_many(self, row: Row, names: Mapping[int, str], *, skip: int, limit: int) -> list[Recorded]:
+        """Up to `limit` of the row's events without the first `skip`."""
+        position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
+        bodies = self._bodies(position, count, body)
         end = min(count, skip + limit)
         self._cut = (position, bodies) if end < count else _NO_ROW
         first = skip - count + 1  # what to add to the number of the row's last event
@@ -71,27 +100,27 @@ class Rows:
             bodies[skip:end] if skip or end < count else bodies,
             first=position + first,
             first_version=version + first,
-            stream=stream,
+            stream=cast(StreamName, names[stream]),
             recorded_at=recorded_at,
-            actor=actor,
+            actor=names[actor],
             append_id=unpacked(append_id),
             epoch=epoch,
             first_seq=None if first_seq is None else Seq(first_seq + skip),
             first_index=skip,
         )
 
-    def kept(self, row: Row, link: bytes | None) -> Kept:
+    def kept(self, row: Row, link: bytes | None, names: Mapping[int, str]) -> Kept:
         """The row as a copy takes it over. LogUnusable as for `events`."""
         position, stream, version, count, recorded_at, actor, epoch, first_seq, append_id, body = row
         append = Append(
-            stream=stream,
+            stream=cast(StreamName, names[stream]),
             events=tuple(
                 NewEvent(type=kind, schema=schema, data=data)
                 for kind, schema, data in self._bodies(position, count, body)
             ),
             expected=Version(version - count),
             append_id=unpacked(append_id),
-            actor=actor,
+            actor=names[actor],
             recorded_at=recorded_at,
             epoch=epoch,
             first_seq=first_seq,

@@ -7,11 +7,11 @@ all of that, and so does a change by somebody else, which `PRAGMA data_version` 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from playhead.core.names import Position, StreamName, Version
 from playhead.errors import OutcomeUnknown, UsageError
@@ -34,11 +34,7 @@ COLUMNS: Final = 11  # of a row
 _NONE: Final = -1  # of an epoch or a record's number: see `insert_append`
 
 # Bytes as a bytearray, for the reason that `rows.packed` tells.
-_Row = tuple[int, int, int, int, int, int, int, int, str | bytearray, bytearray, bytearray | None]
-
-
-class _KnownAlreadyError(Exception):
-    """An append of the batch may be in the log already, which one at a time tells."""
+_Value = int | str | bytearray | None
 
 
 class Writer:
@@ -57,8 +53,8 @@ class Writer:
         try:
             with self._transaction():
                 return self._append_together(batch, bodies)
-        except _KnownAlreadyError:
-            with self._transaction():
+        except sqlite3.IntegrityError:  # one of them may be in the log already, which one at a time tells
+            with told(self._path), self._transaction():
                 return [self._append(append, body) for append, body in zip(batch, bodies, strict=True)]
 
     def head(self) -> Position:
@@ -71,7 +67,7 @@ class Writer:
 
     def forget(self, stream: StreamName, upto: Version) -> int:
         """Remove the stream's events up to that version, durably; how many there were."""
-        with self._transaction():
+        with told(self._path), self._transaction():
             return forgetting.remove(self._db, stream, self._find_number(stream), upto)
 
     def restore(self, kept: Sequence[Kept], forgotten: Sequence[Range], meta: Mapping[str, str]) -> None:
@@ -80,17 +76,16 @@ class Writer:
         bodies = [encode(each.append) for each in kept]
         try:
             with self._transaction():
-                self._insert(
-                    [
-                        self._row(each.append, body, each.last, each.version, each.link)
-                        for each, body in zip(kept, bodies, strict=True)
-                    ]
+                rows = (
+                    self._row(each.append, body, each.last, each.version, each.link)
+                    for each, body in zip(kept, bodies, strict=True)
                 )
+                self._insert([*chain.from_iterable(rows)])
                 forgetting.keep_ranges(self._db, forgotten)
                 self._db.execute(statements.BEGIN_HEAD)
                 self._db.execute(statements.SET_HEAD, (max(ends, default=0),))
                 self._db.executemany(statements.SET_META, meta.items())
-        except _KnownAlreadyError as error:
+        except sqlite3.IntegrityError as error:
             raise UsageError(
                 f"an append between positions {min(ends)} and {max(ends)} has an id or a version that its stream has already",
                 hint="the log that it comes from breaks its contract: try `playhead store verify` there",
@@ -107,61 +102,54 @@ class Writer:
         there already, and then nothing was written. That is rare, and saves half of an append's cost.
         """
         outcomes: list[Outcome] = []
-        rows: list[_Row] = []
+        values: list[_Value] = []  # of all rows, one after another
         misfits: list[tuple[int, Position]] = []  # their place in the batch, and the head when it was their turn
-        heads = self._heads
+        heads, head, chained = self._heads, self.head(), self._last_link()
         for append, body in zip(batch, bodies, strict=True):
             actual = heads.get(append.stream)
             if actual is None:
                 actual = self._version(append.stream, self._find_number(append.stream))
-            if append.expected == actual or fits(append.expected, actual):
-                outcome, row = self._next_row(append, body, actual)
-                rows.append(row)
-                outcomes.append(outcome)
-            else:
-                misfits.append((len(outcomes), self.head()))
+            if append.expected != actual and not fits(append.expected, actual):
+                misfits.append((len(outcomes), head))
                 outcomes.append(Conflict(actual))
-        self._insert(rows)
-        for place, head in misfits:
-            known = self._find_known(batch[place], bodies[place])
-            if (
-                known is not None and known.last <= head
-            ):  # else the same append stands behind it in the batch, and fits there
-                outcomes[place] = known
+                continue
+            first, count = cast(Position, head + 1), len(append.events)
+            head, version = cast(Position, head + count), cast(Version, actual + count)
+            chained = link(chained, digest(append, body), last=head, version=version)
+            values += self._row(append, body, head, version, chained)
+            heads[append.stream] = version
+            outcomes.append(Appended(first, head, version))
+        self._insert(values)
+        self._head, self._link = head, chained
+        for place, known in self._find_misfits(batch, bodies, misfits):
+            outcomes[place] = known
         return outcomes
 
-    def _insert(self, rows: Sequence[_Row]) -> None:
-        values = list(chain.from_iterable(rows))
+    def _find_misfits(
+        self, batch: Sequence[Append], bodies: Sequence[bytes], misfits: Sequence[tuple[int, Position]]
+    ) -> Iterator[tuple[int, Duplicate]]:
+        """Those that were in the log before their turn; behind it in the batch the same append may stand again, and fit there."""
+        for place, head in misfits:
+            known = self._find_known(batch[place], bodies[place])
+            if known is not None and known.last <= head:
+                yield place, known
+
+    def _insert(self, values: Sequence[_Value]) -> None:
+        """IntegrityError: an id or a version is in its stream already."""
         begin = 0
-        try:
-            for count in ROWS_AT_ONCE:
-                width = count * COLUMNS
-                while len(values) - begin >= width:
-                    self._db.execute(statements.insert_appends(count), values[begin : begin + width])
-                    begin += width
-        except sqlite3.IntegrityError as error:
-            raise _KnownAlreadyError from error
+        for count in ROWS_AT_ONCE:
+            width = count * COLUMNS
+            while len(values) - begin >= width:
+                self._db.execute(statements.insert_appends(count), values[begin : begin + width])
+                begin += width
 
     def _append(self, append: Append, body: bytes) -> Outcome:
+        """One that may be known: it is looked for first."""
         actual = self._version(append.stream, self._find_number(append.stream))
-        if actual > 0 and (known := self._find_known(append, body)):
-            return known
-        if not fits(append.expected, actual):
-            return Conflict(actual)
-        outcome, row = self._next_row(append, body, actual)
-        self._db.execute(statements.INSERT_APPEND, row)
-        return outcome
+        known = self._find_known(append, body) if actual > 0 else None
+        return known or self._append_together([append], [body])[0]
 
-    def _next_row(self, append: Append, body: bytes, actual: Version) -> tuple[Appended, _Row]:
-        """The row of an append that fits, behind all that came before; the caller inserts it."""
-        count, head = len(append.events), self.head()
-        last, version = Position(head + count), Version(actual + count)
-        chained = link(self._last_link(), digest(append, body), last=last, version=version)
-        row = self._row(append, body, last, version, chained)
-        self._head, self._link, self._heads[append.stream] = last, chained, version
-        return Appended(Position(head + 1), last, version), row
-
-    def _row(self, append: Append, body: bytes, last: int, version: int, chained: bytes | None) -> _Row:
+    def _row(self, append: Append, body: bytes, last: int, version: int, chained: bytes | None) -> tuple[_Value, ...]:
         numbers, epoch, first_seq = self._numbers, append.epoch, append.first_seq
         return (
             last,
@@ -219,6 +207,7 @@ class Writer:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
+        """IntegrityError goes through: what it means, the caller knows."""
         committing = False
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -230,7 +219,7 @@ class Writer:
             self._forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
                 raise self._fault(error, committing=committing) from error
             raise
 

@@ -18,11 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from playhead.ports.server import ServerApi
+from playhead.ports.access import Guarded
 from playhead.server.access import check_may
 from playhead.server.answers import parsed, parsed_query
 
-ApiSource = Callable[[], ServerApi]
+ApiSource = Callable[[], Guarded]
 Endpoint = Callable[..., Awaitable[Response]]
 EndpointT = TypeVar("EndpointT", bound=Endpoint)
 
@@ -134,7 +134,7 @@ def nothing() -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def api_of(request: Request) -> ServerApi:
+def api_of(request: Request) -> Guarded:
     """The server that this app speaks for."""
     source: ApiSource = request.app.state.api
     return source()

@@ -27,7 +27,7 @@ from playhead.ports.server import (
     RunRequest,
 )
 from playhead.ports.store import Recorded
-from playhead.server.answers import answer, refusal
+from playhead.server.answers import answer, answer_parts, refusal
 from playhead.server.routes.flows import Since
 from playhead.server.routes.lean import Query, Routes, api_of
 from playhead.wire import recorded_to_wire
@@ -101,7 +101,7 @@ async def runs(request: Request, query: Wanted) -> Response:
 @routes.get("/runs/{run}", RunView)
 async def run_view(request: Request, run: str, query: Look) -> Response:
     """One run, now or as it was."""
-    return answer(await api_of(request).run(run, at=query.at, tasks=query.tasks, after=query.after))
+    return answer_parts(await api_of(request).run_json(run, at=query.at, tasks=query.tasks, after=query.after))
 
 
 @routes.get("/runs/{run}/history", media_type=LINES)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from asyncio import Future, ensure_future
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from playhead.core.names import Position, Version
-from playhead.errors import LogError, LogUnusable, PlayheadError, UsageError
+from playhead.errors import LogError, LogUnusable, OutcomeUnknown, PlayheadError, UsageError
 from playhead.testing.checks import CheckFailed, expect
 from playhead.testing.stores.place import Place, factory_at
 from playhead.testing.stores.samples import EVERYTHING, commit_one, new_append, new_stream, write
@@ -21,6 +22,12 @@ NOT_JSON: Final[tuple[dict[str, Any], ...]] = (
     {"a moment": datetime(2026, 1, 1, tzinfo=UTC)},
     {"deep": [{"in": [1j]}]},
 )
+
+READS: Final = 8  # under way when the store is closed
+READ_EVENTS: Final = 500
+CLOSINGS: Final = 4  # each at another moment
+
+T = TypeVar("T")
 
 
 @STORE_CHECKS.check
@@ -83,6 +90,37 @@ async def a_closed_store_says_so(place: Place) -> None:
 
 
 @STORE_CHECKS.check
+async def what_is_under_way_ends_when_it_is_closed(place: Place) -> None:
+    """Whole, or with LogUnusable, and a commit maybe with OutcomeUnknown: nothing is closed under a call that uses it."""
+    stream = new_stream()
+    async with place() as store:
+        for _ in range(10):
+            await commit_one(store, new_append(stream, READ_EVENTS // 10))
+    for turn in range(CLOSINGS):
+        append = new_append(new_stream(), 3)
+        async with place() as store:
+            reads = [ensure_future(store.read_stream(stream, after=Version(0), limit=EVERYTHING)) for _ in range(READS)]
+            commit = ensure_future(store.commit([append]))
+            for _ in range(turn):
+                await asyncio.sleep(0)
+        await _all_ended([*reads, commit], place.patience_seconds)
+        for read in reads:
+            found = _unless_closed(read, "a read")
+            expect(
+                found is None or len(found) == READ_EVENTS,
+                f"a read of {READ_EVENTS} events gave {found and len(found)}",
+            )
+        written = _unless_closed(commit, "a commit") is not None
+        async with place() as store:
+            count = len(await store.read_stream(append.stream, after=Version(0), limit=EVERYTHING))
+        known = "was acknowledged" if written else "failed"
+        expect(
+            count == 3 or (count == 0 and not written),
+            f"a commit of 3 events {known} while the store was closed: {count} are there",
+        )
+
+
+@STORE_CHECKS.check
 async def a_place_that_cannot_be_used_is_told(place: Place) -> None:
     """A file where a folder should be, or a host where nobody listens: LogUnusable or UsageError, and what to do."""
     with place.unusable() as (url, what):
@@ -97,6 +135,25 @@ async def a_place_that_cannot_be_used_is_told(place: Place) -> None:
             raise CheckFailed(f"opening {what} raises {type(error).__name__}, not LogUnusable: {error}") from error
         else:
             raise CheckFailed(f"{what} was opened")
+
+
+async def _all_ended(calls: Collection[Future[Any]], patience_seconds: float) -> None:
+    ended, left = await asyncio.wait(calls, timeout=patience_seconds)
+    for call in left:
+        call.cancel()
+    await asyncio.gather(*ended, return_exceptions=True)  # the first error is told, the others to nobody
+    expect(not left, f"a store was closed, and {len(left)} calls that were under way do not end")
+
+
+def _unless_closed(call: Future[T], what: str) -> T | None:
+    try:
+        return call.result()
+    except (LogUnusable, OutcomeUnknown):
+        return None
+    except Exception as error:
+        raise CheckFailed(
+            f"{what} under way when the store is closed raises {type(error).__name__}, not LogUnusable: {error}"
+        ) from error
 
 
 async def _told(call: Awaitable[object], what: str) -> PlayheadError:

@@ -84,6 +84,49 @@ BEGIN
     RETURN numbers;
 END $$;
 
+-- What is true of a session that may append.
+CREATE FUNCTION check_session_1() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('playhead.schema', true) IS DISTINCT FROM current_schema() THEN
+        RAISE EXCEPTION USING ERRCODE = 'PH003', MESSAGE = 'this session was not prepared by Playhead';
+    END IF;
+    IF current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PH002', MESSAGE = 'commits of this server are not durable';
+    END IF;
+END $$;
+
+-- A batch whose places its writer knows, because nobody else has written since it knew the log's end: append i has element i of every
+-- array. `fits` is false, and nothing is done, where the log does not end at `before`; then only `append_1` can place them.
+-- An append that is there already is refused by the index on ids, which ends the transaction: that, too, is for `append_1`.
+-- `missed` are appends of the batch that do not fit their stream, and are not among the arrays: known_at and known_version tell where
+-- each is under its id, NULL where it is not.
+CREATE FUNCTION extend_1(
+    ability integer, channel text, before bigint, before_link bytea, head_position bigint, head_link bytea,
+    lasts bigint[], streams bigint[], versions bigint[], recorded_ats bigint[], actors bigint[], epochs bigint[], first_seqs bigint[],
+    counts bigint[], append_ids bytea[], links bytea[], bodies bytea[], missed_streams bigint[], missed_ids bytea[],
+    OUT fits boolean, OUT known_at bigint[], OUT known_version bigint[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM check_session_1();
+    UPDATE head h SET position = head_position, link = head_link
+    WHERE h.position = before AND h.link = before_link AND h.compatible <= ability;
+    fits := FOUND;
+    IF NOT fits THEN
+        RETURN;
+    END IF;
+    INSERT INTO appends (position, stream, version, recorded_at, actor, epoch, first_seq, count, append_id, link, body)
+    SELECT n.last, n.stream, n.version, n.recorded_at, n.actor, nullif(n.epoch, -1), nullif(n.first_seq, -1), n.count, n.append_id, n.link,
+           n.body
+    FROM unnest(lasts, streams, versions, recorded_ats, actors, epochs, first_seqs, counts, append_ids, links, bodies)
+        AS n (last, stream, version, recorded_at, actor, epoch, first_seq, count, append_id, link, body);
+    IF cardinality(missed_ids) > 0 THEN
+        SELECT array_agg(a.position ORDER BY m.place), array_agg(a.version ORDER BY m.place) INTO known_at, known_version
+        FROM unnest(missed_streams, missed_ids) WITH ORDINALITY AS m (stream, append_id, place)
+        LEFT JOIN appends a ON a.stream = m.stream AND a.append_id = m.append_id;
+    END IF;
+    PERFORM pg_notify(channel, head_position::text);
+END $$;
+
 -- A batch of appends: one outcome for each, in order. Append i of the batch has element i of every array, but of `streams` and `actors`,
 -- which name each stream and actor once; `stream_of` and `actor_of` say which. `first_like` is the first append of the batch with the
 -- same stream and id. -1 stands for any expected version, and for no epoch and no record.
@@ -94,15 +137,15 @@ CREATE FUNCTION append_1(
     stream_of bigint[], actor_of bigint[], first_like bigint[],
     expected bigint[], counts bigint[], recorded_ats bigint[], epochs bigint[], first_seqs bigint[],
     append_ids bytea[], digests bytea[], bodies bytea[],
-    OUT kinds bigint[], OUT lasts bigint[], OUT versions bigint[], OUT head_position bigint, OUT chained bytea  -- the newest link
+    OUT kinds bigint[], OUT lasts bigint[], OUT versions bigint[],
+    OUT head_position bigint, OUT chained bytea,  -- the log's end behind this batch, and its link
+    OUT before bigint,  -- its end before
+    OUT stream_numbers bigint[], OUT heads bigint[],  -- of the streams: their numbers, and their versions behind this batch
+    OUT actor_numbers bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     size     integer := cardinality(counts);
-    before   bigint;      -- the head before this batch
     needed   integer;
-    stream_numbers bigint[];
-    actor_numbers  bigint[];
-    heads    bigint[];    -- of the streams, as this batch goes on
     known_at bigint[];    -- where an append under the same id is, or NULL
     known_version bigint[];
     placed   integer[] := array_fill(NULL::integer, ARRAY[size]);  -- by the first of the same id: the one of them that was appended
@@ -111,12 +154,7 @@ DECLARE
     twin     integer;
     repeated boolean := false;
 BEGIN
-    IF current_setting('playhead.schema', true) IS DISTINCT FROM current_schema() THEN
-        RAISE EXCEPTION USING ERRCODE = 'PH003', MESSAGE = 'this session was not prepared by Playhead';
-    END IF;
-    IF current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off' OR current_setting('synchronous_commit') = 'off' THEN
-        RAISE EXCEPTION USING ERRCODE = 'PH002', MESSAGE = 'commits of this server are not durable';
-    END IF;
+    PERFORM check_session_1();
     SELECT h.position, h.link, h.compatible INTO STRICT before, chained, needed FROM head h FOR UPDATE;
     IF needed > ability THEN
         RAISE EXCEPTION USING ERRCODE = 'PH001', MESSAGE = 'the log is of format ' || needed;

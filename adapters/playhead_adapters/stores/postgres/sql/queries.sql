@@ -5,6 +5,13 @@ SELECT * FROM append_1(
     %(recorded_ats)s, %(epochs)s, %(first_seqs)s, %(append_ids)s, %(digests)s, %(bodies)s
 )
 
+-- The same for a batch whose places are known.
+-- name: extend
+SELECT * FROM extend_1(
+    %(ability)s, %(channel)s, %(before)s, %(before_link)s, %(head)s, %(link)s, %(lasts)s, %(streams)s, %(versions)s, %(recorded_ats)s,
+    %(actors)s, %(epochs)s, %(first_seqs)s, %(counts)s, %(append_ids)s, %(links)s, %(bodies)s, %(missed_streams)s, %(missed_ids)s
+)
+
 -- What stands at these places, to compare with what came again.
 -- name: read_bodies
 SELECT position, count, epoch, first_seq, body FROM appends WHERE position = ANY(%(positions)s)
@@ -12,8 +19,8 @@ SELECT position, count, epoch, first_seq, body FROM appends WHERE position = ANY
 -- The appends that hold the events behind `after`: those up to the one in which the last wanted event lies. Positions are dense
 -- but for what was forgotten, so that this is found by two looks into the index, and no row is read in vain.
 -- name: read_all
-SELECT a.position, s.name, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body
-FROM appends a JOIN names s ON s.id = a.stream JOIN names w ON w.id = a.actor
+SELECT a.position, a.stream, a.version, a.count, a.recorded_at, a.actor, a.epoch, a.first_seq, a.append_id, a.body
+FROM appends a
 WHERE a.position > %(after)s AND a.position <= coalesce((
     SELECT z.position FROM appends z
     WHERE z.position >= %(limit)s + greatest(%(after)s, (
@@ -26,8 +33,8 @@ ORDER BY a.position
 -- The same within one stream, by version.
 -- name: read_stream
 WITH s AS MATERIALIZED (SELECT id FROM names WHERE name = %(stream)s)
-SELECT a.position, %(stream)s::text, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body
-FROM appends a JOIN names w ON w.id = a.actor
+SELECT a.position, a.stream, a.version, a.count, a.recorded_at, a.actor, a.epoch, a.first_seq, a.append_id, a.body
+FROM appends a
 WHERE a.stream = (SELECT id FROM s) AND a.version > %(after)s AND a.version <= coalesce((
     SELECT z.version FROM appends z
     WHERE z.stream = (SELECT id FROM s) AND z.version >= %(limit)s + greatest(%(after)s, (
@@ -38,13 +45,18 @@ WHERE a.stream = (SELECT id FROM s) AND a.version > %(after)s AND a.version <= c
 ), 9223372036854775807)
 ORDER BY a.version
 
+-- Names by number: a reader asks for those that it does not know yet, which costs less than to join them to each row.
+-- name: read_names
+SELECT id, name FROM names WHERE id = ANY(%(numbers)s)
+
 -- name: sizes
 SELECT sum(pg_table_size(c.oid))::bigint AS tables, sum(pg_indexes_size(c.oid))::bigint AS indexes
 FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = quote_ident(current_schema())::regnamespace
 
+-- A name that is missing leaves no append out: it is told.
 -- name: read_kept
 SELECT a.position, s.name, a.version, a.count, a.recorded_at, w.name, a.epoch, a.first_seq, a.append_id, a.body, a.link
-FROM appends a JOIN names s ON s.id = a.stream JOIN names w ON w.id = a.actor
+FROM appends a LEFT JOIN names s ON s.id = a.stream LEFT JOIN names w ON w.id = a.actor
 WHERE a.position > %(after)s ORDER BY a.position LIMIT %(limit)s
 
 -- name: forget
