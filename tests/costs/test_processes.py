@@ -90,7 +90,7 @@ async def test_a_task_s_call_is_small_and_its_errand_is_unpickled_once() -> None
     assert len(request.body) < 320
     async with ProcessExecutor(workers=1).open() as executor:
         answers = [await executor.submit(ERRAND.there, data, (n,), {}, f"double.{n}", 1) for n in range(CALLS)]
-        assert [load(performed_of(answer).payload) for answer in answers] == [2 * n for n in range(CALLS)]
+        assert [load(answer[0]) for answer in answers] == [2 * n for n in range(CALLS)]
         misses = await executor.submit(eval, "__import__('playhead').runner.elsewhere._errand_of.cache_info().misses")
         assert misses == 1
 

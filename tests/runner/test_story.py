@@ -84,11 +84,14 @@ def test_every_executor_tells_the_same_story() -> None:
 
 
 def story(executor: Any) -> list[tuple[Any, ...]]:
-    """What happened, without times, digests and the order in which parallel tasks were done."""
     with open_bench() as bench:
         run, outcome = bench.run(Flow(mixed.fn, name="mixed", executor=executor))
         assert outcome.status is RunStatus.SUCCEEDED, outcome.error
-        history = bench.history(run)
+        return told(bench.history(run))
+
+
+def told(history: Sequence[Recorded]) -> list[tuple[Any, ...]]:
+    """What happened, without times, digests and the order in which parallel tasks were done."""
     hidden = {
         "at",
         "mac",
@@ -102,8 +105,7 @@ def story(executor: Any) -> list[tuple[Any, ...]]:
         "scheduled_for",
         "executor",
     }
-    told = [
+    return sorted(
         (event.type, tuple(sorted((name, str(value)) for name, value in event.data.items() if name not in hidden)))
         for event in history
-    ]
-    return sorted(told)
+    )

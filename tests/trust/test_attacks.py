@@ -17,7 +17,8 @@ from playhead.journal.format import Blob, Record
 from playhead.journal.place import JournalPlace
 from playhead.journal.reader import payload_bytes, read_journal
 from playhead.journal.writer import JournalWriter
-from playhead.runner.payloads import INLINE_BYTES, Payloads
+from playhead.runner.payloads import Payloads
+from playhead.runner.references import INLINE_BYTES
 from playhead.storage.memory import MemoryStorage
 from playhead.trust.cipher import Cipher
 from playhead.trust.keys import MasterKey

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from playhead.errors import UsageError
-from playhead.ports.executor import OpenExecutor
+from playhead.ports.executor import OpenExecutor, Persist
 
 MAX_WORKERS: Final = 10_000  # more is a mistake in a number: each worker may be a thread
 DEFAULT_THREADS_PER_CORE: Final = 4
@@ -84,6 +84,9 @@ class DaskExecutor(_Spec, frozen=True):
     calls at a time in each. Or it is what `cluster_class` ("module:Class", called with `cluster_kwargs` and asynchronous=True) makes;
     `adapt_kwargs` has either kind adapt its size. `resources` are what each call takes of a worker's, and `priority` goes before
     that of others on the same scheduler, the higher first. `connect_seconds` is for the scheduler to answer.
+
+    `persist` says who writes large results down: the worker that computed one where it sees the run's storage ("auto"), or else the
+    call fails ("worker"), or the runner, through which they pass then ("runner").
     """
 
     kind: Literal["dask"] = "dask"
@@ -96,6 +99,7 @@ class DaskExecutor(_Spec, frozen=True):
     security: DaskSecurity | None = None
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     priority: int = 0
+    persist: Persist = "auto"
     connect_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
 
     @model_validator(mode="after")

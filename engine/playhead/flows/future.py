@@ -51,7 +51,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
         self._refuse_foreign()
         if not self.done():
             self._session.wait(self)
-        return super().result()
+        return self._value()
 
     def exception(self) -> BaseException | None:
         """The task's exception, or None. Waits as `result` does."""
@@ -69,7 +69,7 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
             waiter = Waiter(loop=self.get_loop())
             self.release_then(waiter)
             yield from waiter  # cancelling whoever waits here cancels this waiter, and not the future that others wait for
-        return super().result()
+        return self._value()
 
     def add_done_callback(self, fn: Callable[..., Any], /, *, context: Context | None = None) -> None:
         self.looked_at = True
@@ -79,6 +79,16 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
     def set_result(self, result: R, /) -> None:
         super().set_result(result)
         self._release()
+
+    def set_result_later(self, read: Callable[[], R]) -> None:
+        """The result is there, and is read when somebody asks for it. What reading raises, whoever asks gets."""
+        unread: Any = _Unread(read)
+        self.set_result(unread)
+
+    def _value(self) -> R:
+        value: Any = super().result()
+        read: R = value.value() if type(value) is _Unread else value
+        return read
 
     def set_exception(self, exception: type | BaseException, /) -> None:
         super().set_exception(exception)
@@ -159,6 +169,21 @@ class TaskFuture(asyncio.Future[R], Generic[R]):
 
     def __repr__(self) -> str:
         return f"<TaskFuture {self.key} {'done' if self.done() else 'pending'}>"
+
+
+class _Unread:
+    """A result that nobody has asked for yet; read once."""
+
+    __slots__ = ("_read", "_value")
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read: Callable[[], Any] | None = read
+
+    def value(self) -> Any:
+        if self._read is not None:
+            self._value = self._read()
+            self._read = None
+        return self._value
 
 
 class TaskFutures(Sequence[TaskFuture[R]], Generic[R]):

@@ -44,9 +44,14 @@ class JournalPlace:
     def segment(self, number: int) -> str:
         return f"{self.segments}/{number:06d}"
 
+    @property
+    def blobs(self) -> str:
+        """What the paths of its objects begin with."""
+        return f"{self.folder}/blobs/"
+
     def blob(self, key: TaskKey, attempt: int, nonce: str) -> str:
         """A name that carries the execution, so that a late worker of an old epoch cannot overwrite anything."""
         name = key.replace("/", "=")
         if len(name) > MAX_NAME:
             name = f"{name[:MAX_NAME]}={sha256(key.encode()).hexdigest()[:16]}"
-        return f"{self.folder}/blobs/{name}-{attempt}-{self.epoch}-{nonce}"
+        return f"{self.blobs}{name}-{attempt}-{self.epoch}-{nonce}"

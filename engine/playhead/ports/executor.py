@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 R = TypeVar("R")
 
@@ -57,6 +57,23 @@ class OpenExecutor(Protocol):
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
     ) -> ExecutorFuture[Any]: ...
+
+
+Persist = Literal["auto", "worker", "runner"]
+
+
+@runtime_checkable
+class ClusterExecutor(OpenExecutor, Protocol):
+    """An executor over workers of which some, or all, may see the run's storage themselves.
+
+    There a worker writes a large result down, and another reads it as its argument: it passes through neither runner nor scheduler.
+    """
+
+    @property
+    def persist(self) -> Persist:
+        """Who writes large results down. "worker": the worker, and where it cannot the call fails. "auto": the worker where it can,
+        else the runner. "runner": always the runner, through which results and arguments pass then."""
+        ...
 
 
 class ExecutorSpec(Protocol):

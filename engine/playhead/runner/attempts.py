@@ -112,11 +112,27 @@ class Attempts:
                 self._means.journal.append(_record(event, None))
                 self._following.relaunch(call)
 
+    def not_begun(self, call: Call, execution: int) -> bool:
+        """Its worker could not read the arguments, and so began nothing: it is launched again, with them. False: nobody listens."""
+        with self._lock:
+            if not call.is_running(execution):
+                return False
+            call.by_value = True
+            call.recorded_start = call.execution + 1  # the start that is recorded is the next one's
+            call.stage = Stage.WAITING
+            self._following.relaunch(call)
+            return True
+
     # --- the answer ----------------------------------------------------------------------------------------------------------
 
     def _success(self, call: Call, performed: pf.Performed) -> Record:
-        payload, mac = self._means.payloads.keep(call.key, call.attempt, performed.payload)
-        size = self._means.payloads.size_told(performed.payload)
+        payloads, stored = self._means.payloads, performed.stored
+        if stored is None:
+            payload, mac = payloads.keep(call.key, call.attempt, performed.payload)
+            size = payloads.size_told(len(performed.payload))
+        else:
+            payload, mac = payloads.take(call.key, call.attempt, stored)
+            size = payloads.size_told(stored.size)
         then = partial(self._following.ended, call)
         return steps.succeeded(self._now(), call.key, call.attempt, mac, size, payload, then)
 

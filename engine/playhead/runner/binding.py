@@ -17,6 +17,7 @@ from playhead.flows.future import TaskFuture, TaskFutures
 MAX_DEPTH: Final = 64  # deeper nesting is a cycle or a mistake
 
 _LEAVES: Final = frozenset({str, bytes, int, float, bool, type(None)})  # most of what calls are given
+_FUTURES: Final = (TaskFuture, TaskFutures)
 
 
 def find_futures(value: Any, depth: int = 0) -> list[TaskFuture[Any] | TaskFutures[Any]]:
@@ -24,7 +25,7 @@ def find_futures(value: Any, depth: int = 0) -> list[TaskFuture[Any] | TaskFutur
     one. MisusedCall: one is the key of a dict, where no value can take its place."""
     found: list[TaskFuture[Any] | TaskFutures[Any]] = []
     if type(value) not in _LEAVES:
-        _collect(value, found, depth, {})
+        _collect(value, found, depth, {}, _FUTURES)
     return found
 
 
@@ -33,12 +34,12 @@ def find_all(*values: Any) -> list[TaskFuture[Any] | TaskFutures[Any]]:
     return [future for value in values if value for future in find_futures(value)]
 
 
-def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth: int, seen: dict[int, Any]) -> None:
+def _collect(value: Any, found: list[Any], depth: int, seen: dict[int, Any], kinds: tuple[type, ...]) -> None:
     """`seen` are the containers that were looked into, kept so that no other object gets their address."""
     if type(value) in _LEAVES or depth > MAX_DEPTH:
         return
     it: Any = value
-    if isinstance(value, TaskFuture | TaskFutures):
+    if isinstance(value, kinds):
         found.append(it)
         return
     parts = _parts(it)
@@ -48,23 +49,31 @@ def _collect(value: Any, found: list[TaskFuture[Any] | TaskFutures[Any]], depth:
     first = len(found)
     for part in parts:
         if type(part) not in _LEAVES:
-            _collect(part, found, depth + 1, seen)
+            _collect(part, found, depth + 1, seen, kinds)
     if isinstance(value, set | frozenset):
         found[first:] = sorted(found[first:], key=lambda future: future.key)
 
 
-def substitute(value: Any, value_of: Callable[[TaskFuture[Any]], Any], depth: int = 0) -> Any:
-    """The value with each future replaced by its own value; parts without futures are passed on as they are."""
+def substitute(
+    value: Any, value_of: Callable[[Any], Any], depth: int = 0, *, kinds: tuple[type, ...] = _FUTURES
+) -> Any:
+    """The value with each future replaced by its own value; parts without futures are passed on as they are. `kinds`: what stands
+    for a value, where that is something else.
+    """
     it: Any = (
         value  # as it is: a type checker narrows what isinstance looked at, and a user's containers may hold anything
     )
-    if type(value) in _LEAVES or not find_futures(it, depth):
+    if type(value) in _LEAVES:
         return it
-    if isinstance(value, TaskFuture):
-        return value_of(it)
+    found: list[Any] = []
+    _collect(it, found, depth, {}, kinds)
+    if not found:
+        return it
     if isinstance(value, TaskFutures):
         return [value_of(future) for future in it]
-    return _rebuilt(it, [substitute(part, value_of, depth + 1) for part in _parts(it)])
+    if isinstance(value, kinds):
+        return value_of(it)
+    return _rebuilt(it, [substitute(part, value_of, depth + 1, kinds=kinds) for part in _parts(it)])
 
 
 def _parts(value: Any) -> Sequence[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from playhead.core import events as ev
@@ -13,7 +14,7 @@ from playhead.core.state import TaskStatus
 from playhead.errors import StorageError, TaskCancelled, UnloadableOutcome
 from playhead.flows.future import TaskFuture
 from playhead.flows.task import Task
-from playhead.journal.format import Record
+from playhead.journal.format import Blob, Record
 from playhead.journal.reader import payload_bytes
 from playhead.ports.executor import ExecutorFuture
 from playhead.ports.storage import Storage
@@ -41,6 +42,16 @@ class Ending:
         self._payload = record.payload
         self.status = _STATUS[record.type]
         self._storage = storage
+
+    @property
+    def payload(self) -> bytes | Blob | None:
+        """As it was recorded."""
+        return self._payload
+
+    @property
+    def is_large(self) -> bool:
+        """It is an object of its own, which a reader without the run's key can read."""
+        return isinstance(self._payload, Blob) and self._payload.key is None
 
     def value(self, key: TaskKey) -> Any:
         """The result. Raises StorageError or TrustError when it cannot be read, UnloadableOutcome when it cannot be unpickled."""
@@ -72,6 +83,7 @@ class Call:
     __slots__ = (
         "args",
         "attempt",
+        "by_value",
         "delivered",
         "dependents",
         "ending",
@@ -103,6 +115,7 @@ class Call:
         self.stage = Stage.WAITING
         self.attempt = 1
         self.losses = 0
+        self.by_value = False  # a worker could not read its arguments where they are
         self.execution = 0  # grows with each launch here: an answer of an older one is not listened to
         self.recorded_start = 0  # the launch whose start was recorded last
         self.needs: tuple[Call, ...] = ()
@@ -128,6 +141,10 @@ class Call:
         return self.ending is not None
 
     @property
+    def has_large_result(self) -> bool:
+        return self.ending is not None and self.ending.is_large
+
+    @property
     def succeeded(self) -> bool:
         return self.ending is not None and self.ending.status is TaskStatus.SUCCEEDED
 
@@ -143,6 +160,9 @@ class Call:
             self.landed.set_result(None)
         if self.ending.status is not TaskStatus.SUCCEEDED:
             self._fail(self.ending.error(self.key))
+        elif self.ending.is_large and not self.future.awaited and not self.future.done():
+            # Most of what is large goes to other tasks: the flow reads it when it asks, and else never has it in memory.
+            self.future.set_result_later(partial(self.ending.value, self.key))
         elif not self.future.done():
             try:
                 value = self.ending.value(self.key)

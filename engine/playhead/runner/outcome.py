@@ -52,7 +52,7 @@ def succeeded_record(payloads: Payloads, value: Any) -> Record:
     except UnloadableOutcome as error:
         return failed_record(payloads, error)
     kept, mac = payloads.keep(FLOW_KEY, 1, payload)
-    return _record(ev.RunSucceeded(at=_now(), mac=mac, size=payloads.size_told(payload)), kept)
+    return _record(ev.RunSucceeded(at=_now(), mac=mac, size=payloads.size_told(len(payload))), kept)
 
 
 def failed_record(payloads: Payloads, error: BaseException, task: str | None = None) -> Record:

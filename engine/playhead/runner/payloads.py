@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 from hashlib import sha256
-from typing import Final
 
 from playhead.core.names import TaskKey
+from playhead.errors import TrustError
 from playhead.failpoints import reach
 from playhead.journal.format import Blob
 from playhead.journal.place import JournalPlace
 from playhead.journal.room import Room
 from playhead.ports.storage import Storage
+from playhead.runner.references import INLINE_BYTES, Depot, Stored
 from playhead.trust.cipher import encrypt_once
 from playhead.trust.envelope import record_mac
 from playhead.trust.keys import DerivedKey
 from playhead.trust.payload import size_class
-
-INLINE_BYTES: Final = 32 * 1024  # a larger payload is an object of its own, so that journals stay quick to read
 
 
 class Payloads:
@@ -50,6 +49,19 @@ class Payloads:
         # The key is in the record, which is encrypted itself.
         return Blob(path, sha256(stored).hexdigest(), len(stored), blob_key.hex()), mac
 
-    def size_told(self, payload: bytes) -> int:
-        """What an event tells of the payload's size: its class, or 0, which is no payload's, where the flow hides it."""
-        return 0 if self.hides_sizes else size_class(len(payload))
+    def take(self, key: TaskKey, attempt: int, stored: Stored) -> tuple[Blob, str]:
+        """As `keep`, of a payload that a worker has written down. TrustError: not where this journal's objects are."""
+        if not stored.path.startswith(self._place.blobs):
+            raise TrustError(f"a worker says that it wrote a result of {key} to {stored.path}, which is not this run's")
+        reach("blob.written")
+        digest = bytes.fromhex(stored.digest)
+        mac = record_mac(self._key, self._place.run, key, attempt, self._place.epoch, digest)
+        return Blob(stored.path, stored.digest, stored.size), mac
+
+    def depot(self, *, insists: bool) -> Depot | None:
+        """Where workers may write large payloads down. None: they may not, as they would need a key or a password."""
+        return None if self._encrypt else Depot.of(self._storage, self._place, insists=insists)
+
+    def size_told(self, size: int) -> int:
+        """What an event tells of a payload's size: its class, or 0, which is no payload's, where the flow hides it."""
+        return 0 if self.hides_sizes else size_class(size)

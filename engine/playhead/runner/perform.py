@@ -16,17 +16,22 @@ from playhead.errors import UnloadableOutcome
 from playhead.flows.context import CurrentRun, session_var, task_var
 from playhead.flows.task import Task
 from playhead.runner.capture import end_line, log_prints_here
+from playhead.runner.references import Stored
 from playhead.trust.failure import dump_failure
 from playhead.trust.payload import dump
 
 
 class Performed(Struct, frozen=True):
-    """How one attempt ended: the payload is a result where `category` is None, else a failure. `lines` are log lines not yet written."""
+    """How one attempt ended: the payload is a result where `category` is None, else a failure. `lines` are log lines not yet written.
+
+    `stored`: the worker has written the payload down itself, there, and it is not here.
+    """
 
     payload: bytes
     category: FailureCategory | None = None
     error: BaseException | None = None  # the failure itself, where it was raised in this process
     lines: bytes = b""
+    stored: Stored | None = None
 
 
 class CallInfo(Struct, frozen=True):

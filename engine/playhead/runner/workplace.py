@@ -17,15 +17,18 @@ from playhead.errors import InfrastructureLost, TaskTimedOut
 from playhead.flows.context import CurrentRun
 from playhead.flows.future import TaskFuture
 from playhead.flows.task import Task
-from playhead.ports.executor import ExecutorFuture
-from playhead.runner import payloads
+from playhead.journal.format import Blob
+from playhead.journal.reader import payload_bytes
+from playhead.ports.executor import ClusterExecutor, ExecutorFuture
 from playhead.runner import perform as pf
+from playhead.runner import references
 from playhead.runner.attempts import Attempts
 from playhead.runner.binding import substitute
 from playhead.runner.calls import Call
-from playhead.runner.capture import capturing
+from playhead.runner.capture import capturing, line
 from playhead.runner.elsewhere import Errand, performed_of
 from playhead.runner.means import Means
+from playhead.runner.references import Depot, Stored, Unseen
 
 
 class Queue(Protocol):
@@ -59,6 +62,8 @@ class Workplace:
         self._current = current
         self._calls = calls
         self._errands: dict[int, tuple[Errand, bytes]] = {}  # by the identity of their task
+        self._depot = _depot_for(means)
+        self._hands = self._depot is not None  # large arguments by reference
 
     def takes(self, call: Call) -> bool:
         """Whether a shift performs it. A coroutine runs on the executor's loop, and a deadline is kept by the executor."""
@@ -74,6 +79,13 @@ class Workplace:
         if executor.shares_memory:
             here = self._perform_on_loop if task.is_async else self._perform_alone
             return executor.submit(here, call, execution, _timeout=task.timeout)
+        if self._hands and not call.by_value and any(need.has_large_result for need in call.needs):
+            handed = references.hand((call.args, call.kwargs), self._payload_of)
+            errand, crossing = self._errand(task)
+            self._attempts.record_start(call)
+            return executor.submit(
+                errand.there_by_reference, crossing, handed, call.key, call.attempt, _timeout=task.timeout
+            )
         args, kwargs = self._values(call)
         errand, crossing = self._errand(task)
         self._attempts.record_start(call)
@@ -93,6 +105,10 @@ class Workplace:
                 return
         elif not self._means.executor.shares_memory:
             performed = performed_of(future.result())
+            if isinstance(performed, Unseen):
+                if self._attempts.not_begun(call, execution):
+                    self._tell_unseen(performed)
+                return
             if performed.lines:
                 self._means.sink(performed.lines)
             self._attempts.answered(call, execution, performed)
@@ -137,7 +153,7 @@ class Workplace:
                 performed = pf.failure_of(error)
             else:
                 performed = await pf.perform_async(call.task, args, kwargs, self._info(call))
-        if len(performed.payload) > payloads.INLINE_BYTES:
+        if len(performed.payload) > references.INLINE_BYTES:
             await asyncio.to_thread(self._attempts.answered, call, execution, performed)
         else:
             self._attempts.answered(call, execution, performed)
@@ -161,6 +177,23 @@ class Workplace:
 
         return substitute(call.args, value_of), substitute(call.kwargs, value_of)
 
+    def _payload_of(self, key: TaskKey) -> bytes | Stored:
+        """The result of a call by reference, or the bytes of a small one."""
+        ending = self._calls[key].ending
+        assert ending is not None
+        match ending.payload:
+            case Blob(path, digest, size, None):
+                return Stored(path, digest, size)
+            case payload:
+                return payload_bytes(self._means.storage, payload, where=f"task {key}")
+
+    def _tell_unseen(self, unseen: Unseen) -> None:
+        """From now on arguments go through this process. Said once, in the run's log lines."""
+        if self._hands:
+            self._hands = False
+            text = f"a worker does not see the run's storage, so large arguments go through the runner: {unseen.why}"
+            self._means.sink(line("WARNING", "playhead.runner", text, None))
+
     def _info(self, call: Call) -> pf.CallInfo:
         current = CurrentRun(self._current.id, self._current.flow, self._current.scheduled_for, call.attempt, call.key)
         return pf.CallInfo(current, self._log_prints(call.task))
@@ -172,6 +205,14 @@ class Workplace:
         known = self._errands.get(id(task))
         if known is None:
             run = self._current
-            errand = Errand(task, run.id, run.flow, run.scheduled_for, self._log_prints(task))
+            errand = Errand(task, run.id, run.flow, run.scheduled_for, self._log_prints(task), self._depot)
             known = self._errands[id(task)] = (errand, errand.to_bytes())
         return known
+
+
+def _depot_for(means: Means) -> Depot | None:
+    """Where the executor's workers write large results down; None where the runner does."""
+    executor = means.executor
+    if not isinstance(executor, ClusterExecutor) or executor.persist == "runner":
+        return None
+    return means.payloads.depot(insists=executor.persist == "worker")

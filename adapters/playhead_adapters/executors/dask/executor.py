@@ -19,7 +19,7 @@ from playhead.errors import MisusedCall, PlayheadError
 from playhead.executors import DaskExecutor, crossing
 from playhead.executors.calls import Call
 from playhead.executors.worker import Frame
-from playhead.ports.executor import ExecutorFuture
+from playhead.ports.executor import ExecutorFuture, Persist
 from playhead_adapters.executors.dask.cluster import Death
 from playhead_adapters.executors.dask.connection import Connection, SchedulerLost, WorkerKilled
 from playhead_adapters.executors.dask.losses import broken, charged, worker_lost
@@ -94,6 +94,10 @@ class DaskCalls:
     @property
     def shares_memory(self) -> bool:
         return False
+
+    @property
+    def persist(self) -> Persist:
+        return self._spec.persist
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
