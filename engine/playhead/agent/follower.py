@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from playhead.agent import matching
+from playhead.core import matching
 from playhead.agent.asking import passing, persistently
 from playhead.agent.pace import MAX_KNOWN, MAX_READY, Pace
 from playhead.agent.ready import ReadyRuns

@@ -1,4 +1,4 @@
-"""Matching: whether an agent can serve a run, and what exactly is missing if not. Pure; agents and `why RUN` share it."""
+"""Matching: whether an agent can serve a run, and what exactly is missing if not. Pure; agents and the server share it."""
 
 from __future__ import annotations
 

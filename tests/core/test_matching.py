@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from playhead.agent.matching import Lack, Missing, missing
+from playhead.core.matching import Lack, Missing, missing
 
 
 @dataclass(frozen=True)
