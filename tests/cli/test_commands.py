@@ -129,6 +129,18 @@ def test_an_empty_home_gives_empty_lists_and_says_what_to_do(call: Call, tmp_pat
         assert call(command, "--json", "--home", tmp_path / "new").json == []
 
 
+def test_why_says_what_a_run_waits_for(call: Call, runs: Runs) -> None:
+    """An embedded run that has ended waits for nothing; runs that wait are asked about with real servers and agents."""
+    answer = call("why", runs.squares, "--home", runs.home)
+    assert answer.code == 0
+    assert "it has ended: succeeded" in answer.out
+    told = call("why", runs.squares, "--json", "--home", runs.home).json
+    assert (told["run_id"], told["waits_for"], told["help"]) == (runs.squares, "nothing", None)
+    wrong = call("why", runs.squares, "--task", "nothing", "--home", runs.home)
+    assert wrong.code == 2
+    assert "no task named 'nothing'" in wrong.err
+
+
 # --- events and logs ------------------------------------------------------------------------------------------------
 
 

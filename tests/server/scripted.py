@@ -15,6 +15,7 @@ from playhead.core.names import Micros, Position, StreamName, Version
 from playhead.core.state import RunStatus
 from playhead.core.tokens import SECRET_BYTES, Scope, Token
 from playhead.core.views import RunSummary, RunView
+from playhead.core.waiting import RunWaiting, WaitsFor
 from playhead.errors import CursorRefused, EpochOver, Unauthenticated
 from playhead.ports import server as port
 from playhead.ports.access import Admission, Guarded
@@ -51,6 +52,13 @@ TOKEN = port.TokenView(
     name="ci", scope=Scope.CLIENT, state="live", created_at="2026-01-01T00:00:00Z", expires_at="2026-04-01T00:00:00Z"
 )
 REPORTED = port.Reported(position=9, state=RunStatus.RUNNING, cancelling=False)
+
+
+def waiting() -> RunWaiting:
+    return RunWaiting(
+        run_id=RUN, flow="crawl", state=RunStatus.READY, waits_for=WaitsFor.AGENT, because="no agent has ever joined",
+        help="start one", due=None, agents=(), tasks=(),
+    )  # fmt: skip
 
 
 def view(state: RunStatus = RunStatus.RUNNING) -> RunView:
@@ -167,8 +175,13 @@ class ScriptedApi(Guarded):
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
         return cast("RunView", self._asked("run", run, at, tasks, after) or view())
 
+<<<<<<< HEAD
     async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
         return [to_json(await self.run(run, at=at, tasks=tasks, after=after))]
+=======
+    async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
+        return cast("RunWaiting", self._asked("why", run, task, after) or waiting())
+>>>>>>> 60e49f2 (playhead why RUN: the one thing that a run waits for, what would help, and how each agent stands to it)
 
     async def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         self._asked("history", run, after_version)

@@ -33,7 +33,7 @@ Way = Literal["short", "long"]
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 # What each scope is for, by the names of the operations: written down a second time, so that a slip in the table is seen.
-LOOKS: Final = {"info", "health", "flows", "flow", "runs", "run_view", "history", "agents", "events"}
+LOOKS: Final = {"info", "health", "flows", "flow", "runs", "run_view", "why", "history", "agents", "events"}
 ASKS: Final = {"register_flow", "ask_run", "ask_preset", "begin_embedded", "cancel"}
 KEEPS: Final = {"join", "agent_beat", "drain", "leave", "claim", "release", "died"}
 RUNS: Final = {"start", "heartbeat", "report"}

@@ -145,6 +145,19 @@ async def test_refusals_are_the_same(road: Road, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("road", ROADS)
+async def test_what_a_run_waits_for(road: Road, tmp_path: Path) -> None:
+    async with server(road, tmp_path) as api:
+        await api.register_flow(REGISTERED)
+        run = secrets.token_hex(16)
+        accepted = await api.ask_run(port.RunRequest(run=run, flow=REGISTERED.flow, seal=REGISTERED.seal))
+        told = await api.why(run, after=accepted.position)
+        assert (told.run_id, told.because) == (run, "no agent has ever joined")
+        with pytest.raises(NotFound) as raised:
+            await api.why(run, task="parse")
+        assert (raised.value.kind, raised.value.name) == ("task", "parse")
+
+
+@pytest.mark.parametrize("road", ROADS)
 async def test_cancelling_reaches_the_runner(road: Road, tmp_path: Path) -> None:
     async with server(road, tmp_path) as api:
         ready = await asked(api)

@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from playhead.core import matching
 from playhead.agent.asking import passing, persistently
 from playhead.agent.pace import MAX_KNOWN, MAX_READY, Pace
 from playhead.agent.ready import ReadyRuns
 from playhead.core import events as ev
+from playhead.core import matching
 from playhead.core.names import RUN_ID_PATTERN, agent_stream, run_stream
 from playhead.core.state import RunStatus
 from playhead.core.views import RunSummary

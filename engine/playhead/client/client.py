@@ -22,6 +22,7 @@ from playhead.core.names import NAME_PATTERN, RunId
 from playhead.core.state import RunStatus
 from playhead.core.tokens import Token
 from playhead.core.views import RunSummary, RunView
+from playhead.core.waiting import RunWaiting
 from playhead.credentials import Credential, credential_for
 from playhead.errors import NotFound, ServerUnreachable, TrustError, UsageError
 from playhead.flows.flow import Flow
@@ -187,6 +188,10 @@ class Client:
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True) -> RunView:
         """The run now, or as it was at version `at` of its stream."""
         return await self.api.run(run, at=at, tasks=tasks)
+
+    async def why(self, run: str, *, task: str | None = None) -> RunWaiting:
+        """What the run waits for now, in a sentence, and what would help; or the task of that key. NotFound."""
+        return await self.api.why(run, task=task)
 
     async def runs(self, which: RunFilter | None = None, *, page: str | None = None, limit: int = 50) -> RunPage:
         """A page of runs, newest first; its `next` is the `page` of the rows that follow."""

@@ -23,6 +23,7 @@ from playhead.core.events import FlowRegistered
 from playhead.core.names import NAME_PATTERN
 from playhead.core.tokens import Token
 from playhead.core.views import RunView
+from playhead.core.waiting import RunWaiting
 from playhead.credentials import Credential
 from playhead.errors import NotFound, ServerError, ServerUnreachable
 from playhead.ports import server as port
@@ -93,6 +94,10 @@ class HttpServer(port.ServerApi):
         query = [("after", str(after)), ("tasks", "true" if tasks else "false")]
         query += [("at", str(at))] if at is not None else []
         return _facts_only(await self._get(_run_path(run), RunView, query, run=run, version=str(at)))
+
+    async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
+        query = [("after", str(after))] + ([("task", task)] if task is not None else [])
+        return await self._get(f"{_run_path(run)}/why", RunWaiting, query, run=run, task=str(task))
 
     async def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         """Read as it comes; a connection that breaks is taken up again behind the last event."""

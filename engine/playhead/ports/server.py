@@ -20,6 +20,7 @@ from playhead.core.names import MAX_LABELS, Name, RunIdField
 from playhead.core.state import RunStatus
 from playhead.core.tokens import Scope
 from playhead.core.views import RunSummary, RunView
+from playhead.core.waiting import RunWaiting
 from playhead.ports.store import Recorded
 
 MAX_BATCH_EVENTS = 2_000  # events in one report: bounds what a server holds of one request in memory
@@ -305,6 +306,10 @@ class ServerApi(Protocol):
 
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
         """The run now, or as it was at version `at` of its stream."""
+        ...
+
+    async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
+        """What the run waits for now, and what would help; or that task of it. NotFound."""
         ...
 
     def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:

@@ -27,6 +27,7 @@ MAY: Final[Mapping[Route, frozenset[Scope]]] = {
     ("GET", "/api/flows/{name}"): frozenset({_VIEWER, _CLIENT, _ADMIN}),
     ("GET", "/api/runs"): frozenset({_VIEWER, _CLIENT, _AGENT, _ADMIN}),
     ("GET", "/api/runs/{run}"): frozenset({_VIEWER, _CLIENT, _AGENT, _ADMIN}),
+    ("GET", "/api/runs/{run}/why"): frozenset({_VIEWER, _CLIENT, _ADMIN}),
     ("GET", "/api/runs/{run}/history"): frozenset({_VIEWER, _CLIENT, _RUNNER, _ADMIN}),
     ("GET", "/api/agents"): frozenset({_VIEWER, _CLIENT, _AGENT, _ADMIN}),
     ("GET", "/api/events"): frozenset({_VIEWER, _CLIENT, _AGENT, _ADMIN}),

@@ -22,6 +22,7 @@ from playhead.core.names import AgentId, Epoch, Position, Seq
 from playhead.core.replay import Replay
 from playhead.core.state import RunState, RunStatus
 from playhead.core.views import RunView
+from playhead.core.waiting import RunWaiting
 from playhead.errors import UsageError
 from playhead.failpoints import reach
 from playhead.ports.access import Guarded
@@ -73,6 +74,7 @@ from playhead.service.signs import Signs
 from playhead.service.snapshots import Snapshots
 from playhead.service.sweep import Sweep
 from playhead.service.tokens import Tokens
+from playhead.service.waiting import Waiting
 
 MAX_TASK_STATES: Final = 500_000  # task states kept in memory, of all runs together: some hundred megabytes
 
@@ -123,6 +125,7 @@ class Service(Guarded):
         self._flows = Flows(store, self._models, self._clock)
         self._tokens = Tokens(store, self._models, self._states, self._clock)
         self._queries = Queries(store, self._models, self._states, self._snapshots)
+        self._waiting = Waiting(store, self._queries, self._agents, self._clock, self._settings)
         self._projector = Projector(
             store,
             self._models,
@@ -240,9 +243,15 @@ class Service(Guarded):
         await self._reached(after)
         return await self._queries.view(run, at, tasks=tasks)
 
+<<<<<<< HEAD
     async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
         await self._reached(after)
         return await self._queries.view_json(run, at, tasks=tasks)
+=======
+    async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
+        await self._reached(after)
+        return await self._waiting.why(run, task)
+>>>>>>> 60e49f2 (playhead why RUN: the one thing that a run waits for, what would help, and how each agent stands to it)
 
     def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         return self._queries.history(run, after_version)

@@ -1,4 +1,4 @@
-"""The lists of flows, runs and agents; one run, whole; and asking a run to end."""
+"""The lists of flows, runs and agents; one run, whole, and what it waits for; and asking a run to end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from playhead.cli.place import Place
 from playhead.cli.rendering.run import failures_page, run_page
 from playhead.cli.rendering.steps import steps_of, steps_table
 from playhead.cli.rendering.tables import agents_table, flows_table, runs_table
+from playhead.cli.rendering.waiting import waiting_page
 from playhead.client.client import Client
 from playhead.client.journals import claims_of
 from playhead.client.outcomes import explain
@@ -102,6 +103,19 @@ def show_run(text: str, *, failures: bool, steps: bool, home: Path | None, serve
             print_json(run_json(shown, history if steps else None))
         else:
             _print_run(view, history, failures=failures, steps=steps)
+        return ExitCode.GOOD
+
+    return asyncio.run(ask())
+
+
+def say_why(text: str, *, task: str | None, home: Path | None, server: str | None, as_json: bool) -> int:
+    async def ask() -> int:
+        async with Place.of(home, server).client() as client:
+            waiting = await client.why(await client.find_run(text), task=task)
+        if as_json:
+            print_json(waiting.model_dump(mode="json"))
+        else:
+            stdout().print(waiting_page(waiting, _now()))
         return ExitCode.GOOD
 
     return asyncio.run(ask())

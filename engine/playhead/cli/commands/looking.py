@@ -1,4 +1,4 @@
-"""Commands that show what there is: flows, runs, agents, show."""
+"""Commands that show what there is: flows, runs, agents, show, why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playhead.cli import options
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (show, runs, flows, agents):
+    for command in (show, why, runs, flows, agents):
         app.command()(command)
 
 
@@ -62,3 +62,16 @@ def show(
     from playhead.cli.actions.look import show_run
 
     return show_run(run, failures=failures, steps=steps, home=home, server=server, as_json=json)
+
+
+def why(
+    run: options.Run,
+    task: Annotated[str | None, typer.Option("--task", help="Only this task of it, by its key.")] = None,
+    server: options.Server = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Say what a run waits for, and what would help: its time, an agent and what each lacks, its tasks."""
+    from playhead.cli.actions.look import say_why
+
+    return say_why(run, task=task, home=home, server=server, as_json=json)

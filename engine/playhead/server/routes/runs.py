@@ -12,9 +12,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from playhead.core.events import Moment
-from playhead.core.names import Name
+from playhead.core.names import Key, Name
 from playhead.core.state import RunStatus
 from playhead.core.views import RunView
+from playhead.core.waiting import RunWaiting
 from playhead.errors import PlayheadError
 from playhead.ports.server import (
     MAX_PAGE,
@@ -55,6 +56,10 @@ class Wanted(Since):
 class Look(Since):
     at: Annotated[int | None, Field(ge=1, description="a version of the run's stream; now without it")] = None
     tasks: bool = True
+
+
+class Why(Since):
+    task: Annotated[Key | None, Field(description="only this task, by its key")] = None
 
 
 class Beyond(Query):
@@ -102,6 +107,12 @@ async def runs(request: Request, query: Wanted) -> Response:
 async def run_view(request: Request, run: str, query: Look) -> Response:
     """One run, now or as it was."""
     return answer_parts(await api_of(request).run_json(run, at=query.at, tasks=query.tasks, after=query.after))
+
+
+@routes.get("/runs/{run}/why", RunWaiting)
+async def why(request: Request, run: str, query: Why) -> Response:
+    """What the run waits for, and what would help."""
+    return answer(await api_of(request).why(run, task=query.task, after=query.after))
 
 
 @routes.get("/runs/{run}/history", media_type=LINES)
