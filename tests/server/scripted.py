@@ -175,13 +175,11 @@ class ScriptedApi(Guarded):
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> RunView:
         return cast("RunView", self._asked("run", run, at, tasks, after) or view())
 
-<<<<<<< HEAD
     async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
         return [to_json(await self.run(run, at=at, tasks=tasks, after=after))]
-=======
+
     async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
         return cast("RunWaiting", self._asked("why", run, task, after) or waiting())
->>>>>>> 60e49f2 (playhead why RUN: the one thing that a run waits for, what would help, and how each agent stands to it)
 
     async def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         self._asked("history", run, after_version)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
 from playhead.core.names import TaskKey
 from playhead.core.state import MapState, RunState, TaskState, TaskStatus
-from playhead.core.tasks import element_of, task_of
-from playhead.core.views import View, index_of, iso
+from playhead.core.tasks import task_of
+from playhead.core.views import View, iso, tasks_of
 
 MAX_TASKS: Final = 20  # told of at once
 MAX_ON: Final = 20  # calls named that one task waits for
@@ -37,9 +36,8 @@ class TaskWaiting(View):
 
 def first_waiting(state: RunState) -> tuple[TaskWaiting, ...]:
     """The first 20 that wait, as the flow asked for them."""
-    waiting = ((task.order, index_of(task), task) for task in _all_waiting(state))
-    first = nsmallest(MAX_TASKS, waiting, key=lambda item: item[:2])
-    return tuple(task_waiting(state, task) for _, _, task in first)
+    waiting = (task for task in tasks_of(state) if task.status in (TaskStatus.SUBMITTED, TaskStatus.RETRYING))
+    return tuple(task_waiting(state, task) for task in islice(waiting, MAX_TASKS))
 
 
 def task_waiting(state: RunState, task: TaskState) -> TaskWaiting:
@@ -65,15 +63,6 @@ def _waits_for(task: TaskState, on: tuple[str, ...]) -> TaskWaitsFor:
             return TaskWaitsFor.RESULT
         case _:
             return TaskWaitsFor.NOTHING
-
-
-def _all_waiting(state: RunState) -> Iterator[TaskState]:
-    for task in state.tasks.values():
-        if task.status is TaskStatus.SUBMITTED or task.status is TaskStatus.RETRYING:
-            yield task
-    for mapped in state.maps.values():
-        untouched = (element_of(mapped, index) for index in range(mapped.width))
-        yield from islice((task for task in untouched if state.tasks.get(task.key) is None), MAX_TASKS)
 
 
 def _unfinished(state: RunState, task: TaskState) -> Iterator[str]:

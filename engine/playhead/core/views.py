@@ -182,18 +182,9 @@ def counts_of(state: RunState) -> dict[str, int]:
     return {status.value: number for status, number in zip(TaskStatus, state.counts, strict=True) if number}
 
 
-<<<<<<< HEAD
 def maps_of(state: RunState) -> list[MapState]:
     """All maps in the order in which the flow asked for them."""
     return sorted(state.maps.values(), key=lambda mapped: mapped.order)
-=======
-def tasks_of(state: RunState) -> list[TaskState]:
-    """All task runs in the order in which the flow asked for them, elements of maps included."""
-    tasks: list[tuple[int, int, TaskState]] = [(task.order, index_of(task), task) for task in state.tasks.values()]
-    for mapped in state.maps.values():
-        tasks.extend(_untouched(state, mapped))
-    return [task for _, _, task in sorted(tasks, key=lambda item: item[:2])]
->>>>>>> 60e49f2 (playhead why RUN: the one thing that a run waits for, what would help, and how each agent stands to it)
 
 
 def tasks_of(state: RunState) -> Iterator[TaskState]:
@@ -219,7 +210,6 @@ def tasks_of(state: RunState) -> Iterator[TaskState]:
             yield from (elements.get(index) or element_of(mapped, index) for index in range(mapped.width))
 
 
-<<<<<<< HEAD
 def error_of(task: TaskState) -> FailureCategory | None:
     """What kind of failure is shown of the task; None: none is."""
     return task.category if task.status in (TaskStatus.FAILED, TaskStatus.RETRYING) else None
@@ -227,12 +217,6 @@ def error_of(task: TaskState) -> FailureCategory | None:
 
 def _index(element: TaskState) -> int:
     return int(element.key.rpartition(".")[2])
-=======
-def index_of(task: TaskState) -> int:
-    """An element's number in its map; 0 of any other task."""
-    _, dot, index = task.key.rpartition(".")
-    return int(index) if dot and index.isdecimal() else 0
->>>>>>> 60e49f2 (playhead why RUN: the one thing that a run waits for, what would help, and how each agent stands to it)
 
 
 def _task_view(task: TaskState) -> TaskView:

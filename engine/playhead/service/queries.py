@@ -68,14 +68,15 @@ class Queries:
         )
 
     async def view(self, run: str, at: int | None, *, tasks: bool) -> RunView:
-        return await self._made(run, at, lambda state: run_view(state, tasks=tasks), tasks=tasks)
+        return await self.made_of(await self.state(run, at), lambda state: run_view(state, tasks=tasks), tasks=tasks)
 
     async def view_json(self, run: str, at: int | None, *, tasks: bool) -> Sequence[bytes]:
         """The view's JSON text, in parts."""
-        return await self._made(run, at, lambda state: tuple(run_json(state, tasks=tasks)), tasks=tasks)
-
-    async def _made(self, run: str, at: int | None, make: Callable[[RunState], T], *, tasks: bool) -> T:
         state = await self.state(run, at)
+        return await self.made_of(state, lambda state: tuple(run_json(state, tasks=tasks)), tasks=tasks)
+
+    async def made_of(self, state: RunState, make: Callable[[RunState], T], *, tasks: bool) -> T:
+        """What is made of the state. `tasks`: it goes through all of them."""
         if len(state.maps) + (sum(state.counts) if tasks else 0) <= FEW:
             return make(state)
         # A run may have very many tasks: their view is made where it keeps no other request waiting.

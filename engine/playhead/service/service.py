@@ -243,15 +243,13 @@ class Service(Guarded):
         await self._reached(after)
         return await self._queries.view(run, at, tasks=tasks)
 
-<<<<<<< HEAD
     async def run_json(self, run: str, *, at: int | None = None, tasks: bool = True, after: int = 0) -> Sequence[bytes]:
         await self._reached(after)
         return await self._queries.view_json(run, at, tasks=tasks)
-=======
+
     async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
         await self._reached(after)
         return await self._waiting.why(run, task)
->>>>>>> 60e49f2 (playhead why RUN: the one thing that a run waits for, what would help, and how each agent stands to it)
 
     def history(self, run: str, *, after_version: int = 0) -> AsyncIterator[Recorded]:
         return self._queries.history(run, after_version)

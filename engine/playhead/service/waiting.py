@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import anyio.to_thread
-
 from playhead.core import events as ev
 from playhead.core.kinds import ReleaseReason
 from playhead.core.names import TaskKey, Version, run_stream
@@ -18,7 +16,7 @@ from playhead.errors import NotFound
 from playhead.ports.clock import Clock
 from playhead.ports.store import EventStore
 from playhead.service.agents import Agents, AgentStatus
-from playhead.service.queries import FEW_TASKS, Queries
+from playhead.service.queries import Queries
 from playhead.service.settings import ServiceSettings
 
 LOOK_BACK: Final = 100  # events of a run in which its newest releases are looked for: a claim and its release are two
@@ -42,10 +40,11 @@ class Waiting:
         wanted = _task(state, task) if task is not None else None
         agents = await self._standings(state) if state.status in _WITHOUT_AGENT else ()
         now = self._clock.now()
-        if sum(state.counts) <= FEW_TASKS:
-            return run_waiting(state, agents, now=now, task=wanted)
-        # The first of very many tasks are looked for where that keeps no other request waiting.
-        return await anyio.to_thread.run_sync(lambda: run_waiting(state, agents, now=now, task=wanted))
+        return await self._queries.made_of(
+            state,
+            lambda state: run_waiting(state, agents, now=now, task=wanted),
+            tasks=state.status is RunStatus.RUNNING,
+        )
 
     async def _standings(self, state: RunState) -> list[AgentStanding]:
         gave_back = await self._gave_back(state)
