@@ -21,6 +21,7 @@ from benchmarks.questions import (
     stores,
     subscribers,
     takeover,
+    why,
 )
 
 QUESTIONS: Final[tuple[Question, ...]] = (
@@ -37,6 +38,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     active.QUESTION,
     subscribers.QUESTION,
     replicas.QUESTION,
+    why.QUESTION,
     idle.QUESTION,
     footprint.QUESTION,
 )
