@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from anyio import to_thread
-
-from playhead import __version__
 from playhead.agent.base import Agent
+from playhead.agent.description import AgentDescription
 from playhead.agent.names import held_name
 from playhead.agent.pace import Pace
 from playhead.agent.processes import RUNNER, ProcessInfrastructure
 from playhead.agent.rules import Rule
-from playhead.agent.user_side import UserSide
-from playhead.background import background
-from playhead.core.events import MAX_LABELS, AgentJoined
-from playhead.core.names import check_name
 from playhead.errors import UsageError
 from playhead.home import Home
 from playhead.ports.server import ServerApi
 from playhead.ports.storage import Storage
 from playhead.runner.bootstrap import LogLevel
-from playhead.settings import Settings
-from playhead.storage import open_storage
 from playhead.trust.keys import KeyRing
 from playhead.zygote.handle import ZYGOTE
 
@@ -63,23 +53,22 @@ class LocalAgent:
         log_level: LogLevel = "INFO",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._environment = dict(os.environ if environment is None else environment)
-        self._home = home
-        self._name = name
-        self._labels = tuple(sorted({check_name("label", label) for label in labels}))
-        self._capacity = capacity if capacity is not None else os.cpu_count() or 1
-        self._storage = storage
-        self._keys = keys
-        self._stop_runners = stop_runners
-        self._rules = tuple(rules)
+        self._described = AgentDescription(
+            KIND,
+            home=home,
+            name=name,
+            labels=labels,
+            capacity=capacity,
+            storage=storage,
+            keys=keys,
+            stop_runners=stop_runners,
+            rules=rules,
+            pace=pace,
+            log_level=log_level,
+            environment=environment,
+        )
         self._import_paths = tuple(import_paths) if import_paths is not None else (Path.cwd(),)
         self._command = tuple(command)
-        self._pace = pace
-        self._log_level: LogLevel = log_level
-        if self._capacity < 1:
-            raise UsageError(f"an agent cannot have {self._capacity} runners at a time", hint="give it 1 or more")
-        if len(self._labels) > MAX_LABELS:
-            raise UsageError(f"an agent cannot have {len(self._labels)} labels", hint=f"{MAX_LABELS} is the most")
 
     @asynccontextmanager
     async def attach(
@@ -96,51 +85,15 @@ class LocalAgent:
                 "a local agent's runners are processes of their own, and this server listens nowhere",
                 hint="serve the engine first: `async with engine.serve(...)`",
             )
-        opened, user_side = await to_thread.run_sync(self._open_user_side, home, storage)
-        with held_name(opened.path, KIND, self._name) as place:
+        described = self._described
+        opened, user_side = await described.open_user_side(home, storage)
+        with held_name(opened.path, KIND, described.name) as place:
             processes = ProcessInfrastructure(
                 place.folder,
                 command=self._command,
                 zygote=ZYGOTE if self._command == RUNNER else None,
                 import_paths=self._import_paths,
-                environment=self._environment,
+                environment=described.environment,
             )
-            agent = Agent(
-                api,
-                server_url=url,
-                infrastructure=processes,
-                user_side=user_side,
-                joined=self._joined(place.name, user_side),
-                pace=self._pace,
-                stop_runners=self._stop_runners,
-                log_level=self._log_level,
-            )
-            async with processes.warmed(), background() as tasks:
-                await tasks.start(agent.run)
+            async with processes.warmed(), described.at_work(api, url, processes, user_side, place.name) as agent:
                 yield agent
-
-    def _open_user_side(self, engines_home: Path | None, engines_storage: str | None) -> tuple[Home, UserSide]:
-        home = self._home or engines_home
-        if not isinstance(home, Home):
-            flags = {"home": str(home)} if home is not None else None
-            home = Home.open(Settings.load(flags, env=self._environment), env=self._environment)
-        given = self._storage or engines_storage or home.storage
-        storage = open_storage(given) if isinstance(given, str | Path) else given
-        if storage.url.startswith("memory:"):
-            raise UsageError(
-                "storage in memory is this process's alone: a local agent's runners could not open it",
-                hint="use a folder as storage",
-            )
-        return home, UserSide([storage], self._keys or home.key_file, rules=self._rules, encrypt=home.settings.encrypt)
-
-    def _joined(self, name: str, user_side: UserSide) -> AgentJoined:
-        return AgentJoined(
-            agent=name,
-            kind=KIND,
-            labels=self._labels,
-            capacity=self._capacity,
-            storages=user_side.storage_ids,
-            key_ids=user_side.key_ids,
-            python=f"{sys.version_info.major}.{sys.version_info.minor}",
-            version=__version__,
-        )
