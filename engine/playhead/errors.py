@@ -336,7 +336,13 @@ class InfrastructureLost(PlayheadError):
 
 
 class LaunchFailed(PlayheadError):
+    """A runner was not launched. `reason`: the word for it that the server may know; the message is for the agent's log."""
+
     code = "launch_failed"
+
+    def __init__(self, message: str, *, hint: str | None = None, reason: str = "launch_failed") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class Refused(PlayheadError):

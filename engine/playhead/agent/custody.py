@@ -18,7 +18,15 @@ from playhead.agent.ready import ReadyRuns
 from playhead.agent.user_side import UserSide
 from playhead.core.events import ReleaseReason
 from playhead.core.tokens import SECRET_BYTES, Token
-from playhead.errors import NotAllowed, PlayheadError, Refused, StorageError, StorageUnavailable, TrustError
+from playhead.errors import (
+    LaunchFailed,
+    NotAllowed,
+    PlayheadError,
+    Refused,
+    StorageError,
+    StorageUnavailable,
+    TrustError,
+)
 from playhead.failpoints import reach
 from playhead.ports.server import Claimed, ClaimRequest, DiedRequest, ReleaseRequest, ServerApi
 from playhead.runner.bootstrap import LogLevel
@@ -188,7 +196,7 @@ class Custody:
             return ReleaseReason.REFUSED
         except PlayheadError as error:
             _log.error("run %s was not launched: %s", self.run, error)
-            return ReleaseReason.LAUNCH_FAILED
+            return ReleaseReason(error.reason) if isinstance(error, LaunchFailed) else ReleaseReason.LAUNCH_FAILED
         _log.info("run %s, epoch %d: launched", self.run, self.epoch)
         return None
 
@@ -217,7 +225,13 @@ class Custody:
         if not self._over.is_set():
             if not well:
                 self._means.ready.failed(self.run)
-            request = DiedRequest(epoch=self.epoch, exit_code=end.exit_code, signal=end.signal, drained=self._drained)
+            request = DiedRequest(
+                epoch=self.epoch,
+                exit_code=end.exit_code,
+                signal=end.signal,
+                drained=self._drained,
+                out_of_memory=end.out_of_memory,
+            )
             await self._told(lambda: self._means.api.died(self.run, request))
         reach("death.reported")
         await launched.forget(keep_output=not well)
@@ -246,6 +260,8 @@ class Custody:
 
 
 def _told(end: Exit) -> str:
+    if end.out_of_memory:
+        return "a lack of memory"
     if end.signal is not None:
         return f"signal {end.signal}"
     return f"exit code {end.exit_code}" if end.exit_code is not None else "an exit that nobody saw"

@@ -16,11 +16,13 @@ from playhead.runner.bootstrap import RunnerOrder
 class Exit:
     """Proof that a runner and everything that it started is gone.
 
-    At most one is set. Neither: it is certainly gone, but how it ended was seen by nobody (its agent was away at that time).
+    At most one of `exit_code` and `signal` is set. Neither: it is certainly gone, but how it ended was seen by nobody (its agent
+    was away at that time).
     """
 
     exit_code: int | None = None
     signal: int | None = None
+    out_of_memory: bool = False  # it was killed for using more than its container may
 
     def __post_init__(self) -> None:
         assert self.exit_code is None or self.signal is None

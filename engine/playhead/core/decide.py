@@ -7,13 +7,14 @@ for a runner or agent whose time is over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from playhead.core import events as ev
 from playhead.core.events import CrashReason, LossReason, Origin, ReleaseReason
 from playhead.core.folding import Folding, evolve, fold
+from playhead.core.kinds import RunnerExit
 from playhead.core.lifecycle import Stamp
 from playhead.core.names import AgentId, Epoch, Micros, Seq
 from playhead.core.state import RunState, RunStatus
@@ -260,7 +261,7 @@ def _lose(state: RunState, command: Lose) -> Decision:
         if command.reason is LossReason.DRAINED:
             reason = ReleaseReason.DRAINING
         elif command.reason is not LossReason.LEASE_EXPIRED:
-            reason = ReleaseReason.RUNNER_DIED
+            reason = _SAID_BY_EXIT.get(command.exit_code, ReleaseReason.RUNNER_DIED)
         released = ev.RunReleased(epoch=command.epoch, reason=reason)
         decision = _decided(state, (released,), command.now)
     elif state.status is RunStatus.CANCELLING:
@@ -274,6 +275,15 @@ def _lose(state: RunState, command: Lose) -> Decision:
         decision = _decided(state, (lost,), command.now)
     crash = _budget(decision.after)
     return _also(decision, ev.RunCrashed(reason=crash), command.now) if crash else decision
+
+
+# What a runner's exit code says that never began. It is its agent's word, as the rest of the report is.
+_SAID_BY_EXIT: Final[Mapping[int | None, ReleaseReason]] = {
+    RunnerExit.NO_PLAYHEAD: ReleaseReason.IMAGE_UNFIT,
+    RunnerExit.OTHER_VERSION: ReleaseReason.IMAGE_UNFIT,
+    RunnerExit.OTHER_PYTHON: ReleaseReason.IMAGE_UNFIT,
+    RunnerExit.NO_STORAGE: ReleaseReason.STORAGE_UNREACHABLE,
+}
 
 
 def _reconcile(state: RunState, command: Reconcile) -> Decision:

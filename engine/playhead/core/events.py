@@ -195,10 +195,10 @@ class RunClaimed(RunEvent):
 
 
 class RunReleased(RunEvent):
-    """The claim went back before the flow's code began; the next claim gets the next epoch. Schema 2 knows two reasons more."""
+    """The claim went back before the flow's code began; the next claim gets the next epoch. Schemas 2 and 3 know more reasons."""
 
     TYPE = "run.released"
-    SCHEMA = 2
+    SCHEMA = 3
 
     epoch: Ordinal
     reason: ReleaseReason
@@ -216,7 +216,10 @@ class RunStarted(RunEvent):
 
 
 class RunLost(RunEvent):
+    """The runner of this epoch is gone. Schema 2 knows one reason more."""
+
     TYPE = "run.lost"
+    SCHEMA = 2
 
     epoch: Ordinal
     reason: LossReason
@@ -440,6 +443,8 @@ UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]
     (FlowRegistered.TYPE, 1): dict,  # what came with schema 2 may be absent
     (RunScheduled.TYPE, 1): dict,
     (RunReleased.TYPE, 1): dict,
+    (RunReleased.TYPE, 2): dict,
+    (RunLost.TYPE, 1): dict,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class Origin(StrEnum):
@@ -36,6 +36,7 @@ class LossReason(StrEnum):
     SIGNALLED = "signalled"
     LEASE_EXPIRED = "lease_expired"
     DRAINED = "drained"  # its agent ended it on purpose: not the run's fault, and counted against nobody
+    OUT_OF_MEMORY = "out_of_memory"  # killed for using more than its container may
 
 
 class ReleaseReason(StrEnum):
@@ -48,6 +49,23 @@ class ReleaseReason(StrEnum):
     DRAINING = "draining"
     REFUSED = "refused"  # what the server says of it is not what was signed
     NOT_ALLOWED = "not_allowed"  # signed, and not on the agent's lists of what it takes
+    IMAGE_MISSING = "image_missing"  # not here, and not to be had
+    IMAGE_UNFIT = "image_unfit"  # without Playhead, or with another version of it or of Python
+    INFRASTRUCTURE_UNREACHABLE = "infrastructure_unreachable"  # what should start the runner does not answer the agent
+
+
+class RunnerExit(IntEnum):
+    """What a runner's exit code says. An image's own programs may use any of them: they are a hint for people, and proof of nothing."""
+
+    OK = 0  # the log has acknowledged the run's end, however it ended
+    BAD_ORDER = 65
+    NO_PLAYHEAD = 66  # the image lacks it
+    OTHER_VERSION = 67  # the image holds another one than the agent's
+    OTHER_PYTHON = 68  # the image's interpreter is of another minor version than the agent says
+    NO_SERVER = 69
+    BROKEN = 70  # anything else
+    NO_STORAGE = 74
+    OVER = 75  # this runner's time was over, another continues
 
 
 class CrashReason(StrEnum):

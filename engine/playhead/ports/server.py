@@ -186,6 +186,7 @@ class DiedRequest(Message):
     exit_code: ev.ExitCode | None = None
     signal: ev.Signal | None = None
     drained: bool = False  # its agent ended it on purpose: counted against nobody
+    out_of_memory: bool = False  # it was killed for using more than its container may
 
 
 # --- what a runner asks -------------------------------------------------------------------------------------------------

@@ -411,6 +411,8 @@ def _accepted(done: Done) -> Accepted:
 def _loss_reason(request: DiedRequest) -> ev.LossReason:
     if request.drained:
         return ev.LossReason.DRAINED
+    if request.out_of_memory:
+        return ev.LossReason.OUT_OF_MEMORY
     return ev.LossReason.EXITED if request.signal is None else ev.LossReason.SIGNALLED
 
 
