@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; both set up what they need in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types test-fast test-real test-stores test-faults simulate mutants bench bench-peers clean
+.PHONY: help demo test lint types test-fast test-real test-stores test-docker test-faults simulate mutants bench bench-peers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,6 +12,7 @@ help:
 	@echo "make test         the fast lane: lint, types, tests"
 	@echo "make test-real    the lane with real processes: agents, runners, servers over loopback"
 	@echo "make test-stores  the engine's tests once more, with their logs in other stores than memory"
+	@echo "make test-docker  the lane with a Docker engine of its own: containers as users have them"
 	@echo "make test-faults  the lane that kills them"
 	@echo "make simulate     many seeds of the deterministic simulation (SEEDS=$(SEEDS))"
 	@echo "make mutants      plant bugs in copies of the product, and see the tests find each of them"
@@ -39,13 +40,16 @@ types: $(READY)
 	$(BIN)/pyright
 
 test-fast: $(READY)
-	$(BIN)/pytest -n 2 -m "not real and not faults and not simulation"
+	$(BIN)/pytest -n 2 -m "not real and not faults and not simulation and not docker"
 
 test-real: $(READY)
 	$(BIN)/pytest -n 2 --dist loadscope -m "real" --timeout 240
 
 test-stores: $(READY)
 	@$(BIN)/python -m tests.on_stores
+
+test-docker: $(READY)
+	$(BIN)/pytest -m "docker" tests/docker --timeout 240
 
 test-faults: $(READY)
 	$(BIN)/pytest -m "faults" --timeout 180

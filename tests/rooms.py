@@ -56,7 +56,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
         "hosting", "embedded", "testing", "log", "upkeep",
     ),
     # nothing of it imports these
-    "adapters": ("errors", "core", "ports", "log", "executors"),
+    "adapters": ("errors", "background", "core", "ports", "log", "executors", "trust", "home", "flows", "runner", "agent"),
 }  # fmt: skip
 
 SERVER_SIDE: Final = ("errors", "failpoints", "core", "ports", "core.replay", "wire", "log", "service", "server")

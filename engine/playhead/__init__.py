@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from playhead.flows.flow import Flow, flow
     from playhead.flows.future import TaskFuture, TaskFutures
     from playhead.flows.outside import now, random, scope, sleep, sleep_blocking, timeout, uuid4
-    from playhead.flows.run_config import LocalRun, UniversalRun
+    from playhead.flows.run_config import DockerRun, LocalRun, UniversalRun
     from playhead.flows.schedule import Cron, Every
     from playhead.flows.task import Task, task, unmapped
     from playhead.runner.capture import get_logger
@@ -49,7 +49,7 @@ _HOMES = {
     "flows.flow": ("Flow", "flow"),
     "flows.future": ("TaskFuture", "TaskFutures"),
     "flows.outside": ("now", "random", "scope", "sleep", "sleep_blocking", "timeout", "uuid4"),
-    "flows.run_config": ("LocalRun", "UniversalRun"),
+    "flows.run_config": ("DockerRun", "LocalRun", "UniversalRun"),
     "flows.schedule": ("Cron", "Every"),
     "flows.task": ("Task", "task", "unmapped"),
     "runner.capture": ("get_logger",),
@@ -57,7 +57,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Client", "Cron", "CurrentRun", "DaskExecutor", "Engine", "Every", "Flow", "FlowRun", "FlowRunCancelled", "FlowRunCrashed",
+    "Client", "Cron", "CurrentRun", "DaskExecutor", "DockerRun", "Engine", "Every", "Flow", "FlowRun", "FlowRunCancelled", "FlowRunCrashed",
     "FlowRunFailed", "LocalAgent", "LocalExecutor", "LocalRun", "PlayheadError", "ProcessExecutor", "Task", "TaskCancelled",
     "TaskFuture", "TaskFutures", "TaskLost", "TaskTimedOut", "ThreadExecutor", "UniversalRun", "UpstreamFailed", "current_run",
     "flow", "get_logger", "now", "random", "scope", "sleep", "sleep_blocking", "task", "timeout", "unmapped", "uuid4",

@@ -88,10 +88,11 @@ class AgentDescription:
         name: str,
         *,
         python: str | None = None,
+        universal: bool = True,
     ) -> AsyncGenerator[Agent]:
         """The agent, as long as the context lasts; it has joined when the context begins.
 
-        `python`: the minor version of its runners' interpreter; None: this one's.
+        `python`: the minor version of its runners' interpreter; None: this one's. `universal`: runs that name no infrastructure are taken.
         """
         joined = AgentJoined(
             agent=name,
@@ -112,6 +113,7 @@ class AgentDescription:
             pace=self._pace,
             stop_runners=self._stop_runners,
             log_level=self._log_level,
+            universal=universal,
         )
         async with background() as tasks:
             await tasks.start(agent.run)

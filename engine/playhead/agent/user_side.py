@@ -8,22 +8,44 @@ from __future__ import annotations
 
 import logging
 import time
+from base64 import b64encode
 from collections.abc import Sequence
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from playhead.agent.rules import Rule
+from playhead.core.events import Hex, Ordinal
+from playhead.core.names import Epoch, RunId, RunIdField
 from playhead.errors import NoSuchObject, NotAllowed, PlayheadError, StorageUnavailable, TrustError
+from playhead.journal.place import ENCRYPTED_LINE, JournalPlace
 from playhead.journal.shelf import journals_in
 from playhead.ports.server import Claimed
 from playhead.ports.storage import Storage
 from playhead.runner.bootstrap import LogLevel, RunnerOrder
 from playhead.trust import ticket
+from playhead.trust.cipher import Cipher
 from playhead.trust.keyfile import KeyFile
 from playhead.trust.keys import DerivedKey, KeyRing
 from playhead.trust.seal import Seal, read_seal
 
 _log = logging.getLogger("playhead.agent")
+
+
+class KeptOutput(BaseModel):
+    """Where what a runner writes is kept, and how: of its order, what an agent may write down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: RunIdField
+    epoch: Ordinal
+    grant: Hex
+    storage_id: Hex
+    key_id: Hex
+    encrypt: bool
+
+    @classmethod
+    def of(cls, order: RunnerOrder) -> KeptOutput:
+        return cls(**order.model_dump(include=set(cls.model_fields)))
 
 
 class UserSide:
@@ -117,6 +139,22 @@ class UserSide:
                 f"what the server says of run {claimed.run} is no order for a runner: {fields}",
                 hint="server and agent must be of versions that work together",
             ) from None
+
+    def seal(self, order: RunnerOrder) -> Seal:
+        """The seal of the ordered run's flow, verified. TrustError, StorageError."""
+        return read_seal(self._storages[order.storage_id], order.flow, order.seal, DerivedKey.parse(order.flow_key))
+
+    def keep_output(self, kept: KeptOutput, data: bytes) -> str:
+        """Append what a runner wrote to where its lines are; gives the path. TrustError: the key is gone. StorageError."""
+        path = JournalPlace(RunId(kept.run), Epoch(kept.epoch), kept.grant).output
+        storage = self._storages.get(kept.storage_id)
+        if storage is None:
+            raise StorageUnavailable(f"the storage {kept.storage_id} is no longer this agent's")
+        if kept.encrypt:
+            secret = self._keys.run_key(kept.run, key_id=kept.key_id).secret
+            data = ENCRYPTED_LINE + b64encode(Cipher(secret, "lines").encrypt(data, path.encode())) + b"\n"
+        storage.append_loose(path, data)
+        return path
 
     def _ask_rules(self, claimed: Claimed, seal: Seal) -> None:
         for rule in self._rules:

@@ -69,6 +69,66 @@ AgentName = Annotated[
     str | None, typer.Option("--name", help="The agent's name. (default: its last one, or random words)")
 ]
 Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. (default: one for each CPU)")]
+DockerHost = Annotated[
+    str | None,
+    typer.Option("--docker-host", metavar="URL", help="The Docker engine. (default: DOCKER_HOST, or this machine's)"),
+]
+DefaultImage = Annotated[
+    str | None,
+    typer.Option("--default-image", metavar="IMAGE", help="For flows that name no image; else they are not taken."),
+]
+RegistryCredentials = Annotated[
+    Path | None, typer.Option("--registry-credentials", metavar="FILE", help="As `docker login` writes it, mode 0600.")
+]
+AllowImage = Annotated[
+    list[str] | None,
+    typer.Option("--allow-image", metavar="IMAGE", help="Take only flows with these images; * and ? stand for others."),
+]
+AllowMount = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-mount",
+        metavar="SOURCE",
+        help="Take flows that mount what is in this folder, or this volume; :ro to read.",
+    ),
+]
+AllowNetwork = Annotated[
+    list[str] | None, typer.Option("--allow-network", metavar="NAME", help="Take flows that ask for this network.")
+]
+Network = Annotated[
+    str | None, typer.Option("--network", metavar="NAME", help="The network of flows that ask for none.")
+]
+Mounts = Annotated[
+    list[str] | None, typer.Option("--mount", metavar="SOURCE:TARGET[:ro]", help="Mounted into every container.")
+]
+ContainerEnv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", metavar="NAME[=VALUE]", help="In every container's environment; without a value, this one's."
+    ),
+]
+RunnerServer = Annotated[
+    str | None,
+    typer.Option("--runner-server", metavar="URL", help="Where containers find the server, if elsewhere than here."),
+]
+ImagePython = Annotated[
+    str | None,
+    typer.Option("--python", metavar="3.N", help="Python's version in the images. (default: the agent's own)"),
+]
+KeepContainers = Annotated[
+    bool, typer.Option("--keep-containers", help="Leave containers there when they have ended, for you to look at.")
+]
+
+
+class Pull(StrEnum):
+    """When an image is fetched, where a flow does not say."""
+
+    ALWAYS = "always"
+    MISSING = "missing"
+    NEVER = "never"
+
+
+PullWhen = Annotated[Pull, typer.Option("--pull", help="When an image is fetched, where a flow does not say.")]
 
 
 class Scope(StrEnum):

@@ -64,9 +64,12 @@ class Missing:
         return f"{self.lack}: wants {', '.join(self.wanted)}; there is {', '.join(self.present) or 'none'}"
 
 
-def missing(run: Wants, agent: Offers) -> tuple[Missing, ...]:
-    """All that the agent lacks for the run, in the order of `Lack`. Empty: it fits."""
-    kinds = {agent.kind, UNIVERSAL}
+def missing(run: Wants, agent: Offers, *, universal: bool = True) -> tuple[Missing, ...]:
+    """All that the agent lacks for the run, in the order of `Lack`. Empty: it fits.
+
+    `universal`: it takes runs that name no infrastructure, which an agent of containers without a default image does not.
+    """
+    kinds = {agent.kind, UNIVERSAL} if universal else {agent.kind}
     python = {run.python} if run.python is not None else set[str]()
     found = (
         _lacks(Lack.KIND, {run.run_config}, kinds, shown=(agent.kind,)),

@@ -12,7 +12,7 @@ from playhead.core.names import check_name
 from playhead.errors import BadParameter, MisusedCall, UsageError
 from playhead.executors.specs import AnyExecutor, DaskExecutor, LocalExecutor, ProcessExecutor, ThreadExecutor
 from playhead.flows.context import Session, session_or_none
-from playhead.flows.run_config import LocalRun, UniversalRun
+from playhead.flows.run_config import DockerRun, KnownRunConfig, LocalRun, UniversalRun
 from playhead.flows.schedule import Cron, Every
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Flow(Generic[P, R_co]):
         *,
         name: str | None = None,
         executor: AnyExecutor | None = None,
-        run_config: UniversalRun | LocalRun | None = None,
+        run_config: KnownRunConfig | None = None,
         schedule: Cron | Every | None = None,
         log_prints: bool = False,
         hide_sizes: bool = False,
@@ -51,7 +51,7 @@ class Flow(Generic[P, R_co]):
         self.fn = fn
         self.name = check_name("flow", name or fn.__name__.strip("<>"))
         _check_option(self.name, "executor", executor, _EXECUTORS)
-        _check_option(self.name, "run_config", run_config, (UniversalRun, LocalRun))
+        _check_option(self.name, "run_config", run_config, (UniversalRun, LocalRun, DockerRun))
         _check_option(self.name, "schedule", schedule, (Cron, Every))
         self.executor = executor or ThreadExecutor()
         self.run_config = run_config or UniversalRun()
@@ -188,7 +188,7 @@ def flow(
     *,
     name: str | None = None,
     executor: AnyExecutor | None = None,
-    run_config: UniversalRun | LocalRun | None = None,
+    run_config: KnownRunConfig | None = None,
     schedule: Cron | Every | None = None,
     log_prints: bool = False,
     hide_sizes: bool = False,
@@ -199,7 +199,7 @@ def flow(
     *,
     name: str | None = None,
     executor: AnyExecutor | None = None,
-    run_config: UniversalRun | LocalRun | None = None,
+    run_config: KnownRunConfig | None = None,
     schedule: Cron | Every | None = None,
     log_prints: bool = False,
     hide_sizes: bool = False,

@@ -38,6 +38,11 @@ class JournalPlace:
         return f"{self.folder}/log"
 
     @property
+    def output(self) -> str:
+        """What a container wrote to stdout and stderr: loose, as the lines are."""
+        return f"{self.folder}/output"
+
+    @property
     def segments(self) -> str:
         return f"{self.folder}/segments"
 

@@ -1,8 +1,6 @@
-"""`python -m playhead.runner --order-fd N`: the process that an agent starts for one flow run.
+"""`python -m playhead.runner --order-fd N`, or `--order-file PATH`: the process that an agent starts for one flow run.
 
-Exit codes: 0, the log has acknowledged the run's end, however it ended; 65, the order is no good; 69, no server; 74, the storage
-cannot be used; 75, this runner's time was over, another continues; 70, anything else. The agent reports them; a run's state comes
-from the log alone.
+Exit codes are named in `core.kinds.RunnerExit`. The agent reports them; a run's state comes from the log alone.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import Any, Final, NoReturn, cast
 
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
+from playhead.core.kinds import RunnerExit
 from playhead.core.names import Epoch, RunId
 from playhead.core.tokens import Token
 from playhead.errors import (
@@ -50,8 +49,6 @@ from playhead.trust.payload import load
 from playhead.trust.seal import read_seal
 from playhead.trust.ticket import read_ticket
 
-OK, BAD_ORDER, NO_SERVER, BROKEN, NO_STORAGE, OVER = 0, 65, 69, 70, 74, 75
-
 HARD_END_SECONDS: Final = 5.0  # what a flow that does not look up gets to end, once this runner's time is over
 
 
@@ -59,18 +56,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m playhead.runner", description="Run one flow run; started by an agent."
     )
-    parser.add_argument("--order-fd", type=int, required=True, help="descriptor of the pipe that holds the order")
-    return serve(parser.parse_args().order_fd)
+    ways = parser.add_mutually_exclusive_group(required=True)
+    ways.add_argument("--order-fd", type=int, help="descriptor of the pipe that holds the order")
+    ways.add_argument("--order-file", help="the file that holds the order; it is removed once it was read")
+    given = parser.parse_args()
+    return serve(given.order_fd if given.order_fd is not None else given.order_file)
 
 
-def serve(order_fd: int) -> int:
-    """Run what is ordered through this pipe, in this process. Gives the exit code; nothing is raised for the world's faults."""
+def serve(order_from: int | str) -> int:
+    """Run what is ordered through this pipe, or in this file, in this process. Gives the exit code; nothing is raised for the world's
+    faults."""
     try:
-        order = RunnerOrder.from_pipe(order_fd)
+        order = RunnerOrder.from_file(order_from) if isinstance(order_from, str) else RunnerOrder.from_pipe(order_from)
     except UsageError as error:
         print(f"playhead.runner: {error}", file=sys.stderr)  # noqa: T201
-        return BAD_ORDER
+        return RunnerExit.BAD_ORDER
     reach("runner.ordered")
+    os.environ.update(order.env)
     logging.basicConfig(level=order.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return _run(order)
@@ -102,7 +104,7 @@ def _run(order: RunnerOrder) -> int:
         )  # fmt: skip
         execution = Execution(grant, api, link, started, sent_at, on_broken=_end_soon)
         execution.execute(lambda: _load(order, storage, key), earlier)
-    return OK
+    return RunnerExit.OK
 
 
 def _earlier(order: RunnerOrder, api: ServerApi, link: LoopThread, storage: Storage) -> list[Predecessor]:
@@ -194,13 +196,13 @@ def _end_soon(error: PlayheadError) -> None:
 def _exit_code(error: PlayheadError) -> int:
     match error:
         case RunnerEnded():
-            return OVER
+            return RunnerExit.OVER
         case ServerUnreachable():
-            return NO_SERVER
+            return RunnerExit.NO_SERVER
         case StorageError() | TrustError():
-            return NO_STORAGE
+            return RunnerExit.NO_STORAGE
         case _:
-            return BROKEN
+            return RunnerExit.BROKEN
 
 
 def end(code: int) -> NoReturn:

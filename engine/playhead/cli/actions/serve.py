@@ -7,9 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +52,8 @@ class AgentWanted:
     capacity: int | None = None
     name: str | None = None
     allowed: Allowed | None = None  # None: whatever is signed
+    kind: str = "local"
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])  # what only this kind has
 
 
 def allowed(
@@ -63,6 +65,17 @@ def allowed(
     from playhead.agent.rules import Allowed  # of no use to a server alone
 
     return Allowed(flows=flows or (), code=[SealedBy(kind) for kind in code or ()], modules=modules or ())
+
+
+def environment_of(given: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE`, or `NAME` for the value that it has here. UsageError: it has none here."""
+    environment: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals and name not in os.environ:
+            raise UsageError(f"--env {name}: there is no such variable here", hint="write NAME=VALUE, or set it")
+        environment[name] = value if equals else os.environ[name]
+    return environment
 
 
 def serve_home(
@@ -127,9 +140,10 @@ async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: 
 async def _attached(
     stack: AsyncExitStack, place: Place, api: ServerApi, url: str, wanted: AgentWanted, *, stop_runners: bool
 ) -> Agent:
-    from playhead.agent.local import LocalAgent  # of no use to a server alone
+    from playhead.agent.kinds import agent_of_kind  # of no use to a server alone
 
-    agent = LocalAgent(
+    agent = agent_of_kind(
+        wanted.kind,
         home=place.home,
         name=wanted.name,
         labels=wanted.labels,
@@ -137,6 +151,7 @@ async def _attached(
         rules=() if wanted.allowed is None else (wanted.allowed,),
         storage=place.home.storage,
         stop_runners=stop_runners,
+        **wanted.settings,
     )
     return await stack.enter_async_context(agent.attach(api, url))
 

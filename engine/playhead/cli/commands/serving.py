@@ -1,4 +1,4 @@
-"""Commands that go on until they are told to end: up, server, agent local."""
+"""Commands that go on until they are told to end: up, server, agent local, agent docker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(server)
     agent = typer.Typer(help="Run an agent: the custodian of runs on one kind of infrastructure.", no_args_is_help=True)
     agent.command()(local)
-    agent.callback()(_only_groups)
+    agent.command()(docker)
     app.add_typer(agent, name="agent")
 
 
@@ -81,5 +81,53 @@ def local(
     return serve_agent(agent, home=home, server=server, as_json=json)
 
 
-def _only_groups() -> None:
-    """Makes `agent` a group although it has one command so far."""
+def docker(
+    name: options.AgentName = None,
+    labels: options.Labels = None,
+    capacity: options.Capacity = None,
+    default_image: options.DefaultImage = None,
+    pull: options.PullWhen = options.Pull.MISSING,
+    registry_credentials: options.RegistryCredentials = None,
+    network: options.Network = None,
+    mount: options.Mounts = None,
+    env: options.ContainerEnv = None,
+    python: options.ImagePython = None,
+    runner_server: options.RunnerServer = None,
+    keep_containers: options.KeepContainers = False,
+    docker_host: options.DockerHost = None,
+    allow_image: options.AllowImage = None,
+    allow_mount: options.AllowMount = None,
+    allow_network: options.AllowNetwork = None,
+    allow_flow: options.AllowFlow = None,
+    allow_code: options.AllowCode = None,
+    allow_module: options.AllowModule = None,
+    server: options.Server = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Run flows as containers of a Docker engine, until Ctrl-C; runs at work then go on, and the next agent takes them over."""
+    from playhead.cli.actions.serve import AgentWanted, allowed, environment_of, serve_agent
+
+    agent = AgentWanted(
+        name=name,
+        labels=tuple(labels or ()),
+        capacity=capacity,
+        allowed=allowed(allow_flow, allow_code, allow_module),
+        kind="docker",
+        settings={
+            "default_image": default_image,
+            "pull": pull.value,
+            "registry_credentials": registry_credentials,
+            "network": network,
+            "mounts": tuple(mount or ()),
+            "env": environment_of(env or ()),
+            "python": python,
+            "runner_server": runner_server,
+            "auto_remove": not keep_containers,
+            "docker_host": docker_host,
+            "allow_images": tuple(allow_image or ()),
+            "allow_mounts": tuple(allow_mount or ()),
+            "allow_networks": tuple(allow_network or ()),
+        },
+    )
+    return serve_agent(agent, home=home, server=server, as_json=json)

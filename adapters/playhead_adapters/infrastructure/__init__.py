@@ -1,0 +1,1 @@
+"""Infrastructures: where runners live, beside the processes that the engine itself knows."""

@@ -1,0 +1,1 @@
+"""Runners as containers of a Docker engine."""
