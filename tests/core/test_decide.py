@@ -27,6 +27,7 @@ from playhead.core.decide import (
     is_repeat,
 )
 from playhead.core.folding import evolve
+from playhead.core.kinds import RunnerExit
 from playhead.core.lifecycle import Stamp
 from playhead.core.names import AgentId, Epoch, Micros, Seq
 from playhead.core.state import RunState, RunStatus
@@ -175,6 +176,22 @@ def test_a_run_that_is_handed_back_too_often_crashes() -> None:
             Release(claim=f"{number:016x}", epoch=state.head.epoch, reason=ev.ReleaseReason.LAUNCH_FAILED, now=NOW),
         ).after
     assert (state.status, state.head.crash) == (RunStatus.CRASHED, ev.CrashReason.RELEASES)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason"),
+    [
+        (None, ev.ReleaseReason.RUNNER_DIED),
+        (1, ev.ReleaseReason.RUNNER_DIED),
+        (RunnerExit.NO_PLAYHEAD, ev.ReleaseReason.IMAGE_UNFIT),
+        (RunnerExit.OTHER_VERSION, ev.ReleaseReason.IMAGE_UNFIT),
+        (RunnerExit.OTHER_PYTHON, ev.ReleaseReason.IMAGE_UNFIT),
+        (RunnerExit.NO_STORAGE, ev.ReleaseReason.STORAGE_UNREACHABLE),
+    ],
+)
+def test_what_a_runner_said_that_never_began_is_told(exit_code: int | None, reason: ev.ReleaseReason) -> None:
+    died = Lose(epoch=Epoch(1), reason=ev.LossReason.EXITED, exit_code=exit_code, now=NOW)
+    assert decide(claim(READY), died).events == (ev.RunReleased(epoch=1, reason=reason),)
 
 
 def test_a_run_that_loses_its_runner_too_often_crashes() -> None:

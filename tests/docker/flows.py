@@ -62,3 +62,27 @@ def hungry() -> int:
 @flow(run_config=DockerRun(env={"FROM_SEAL": "planted-in-the-seal"}, container_labels={"team": "census"}))
 def surroundings() -> dict[str, str]:
     return {"seal": os.environ["FROM_SEAL"], "agent": os.environ["FROM_AGENT"], "user": str(os.getuid())}
+
+
+@flow(run_config=DockerRun(image="playhead-missing:1", pull="never"))
+def on_missing() -> None: ...
+
+
+@flow(run_config=DockerRun(image="playhead-base:1"))
+def on_bare() -> None: ...
+
+
+@flow(run_config=DockerRun(image="playhead-old:1"))
+def on_old() -> None: ...
+
+
+@flow(run_config=DockerRun(image="playhead-base:1", python="python9"))
+def without_interpreter() -> None: ...
+
+
+@flow(run_config=DockerRun(mounts=("/:/host",)))
+def mounts_all() -> None: ...
+
+
+@flow(run_config=DockerRun(network="elsewhere"))
+def asks_for_a_network() -> None: ...

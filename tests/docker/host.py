@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,13 +23,18 @@ class DockerHost(Machine):
         self.env["DOCKER_HOST"] = engine.host
 
     def docker_agent(
-        self, *more: str, name: str = "docker-agent", network: str = "host", image: str | None = None
+        self,
+        *more: str,
+        name: str = "docker-agent",
+        network: str = "host",
+        image: str | None = None,
+        server: str | None = None,
     ) -> subprocess.Popen[bytes]:
         """`playhead agent docker`, once it has joined."""
         default = self.image if image is None else image
         process = self.start(
             *PLAYHEAD,
-            *("agent", "docker", "--server", self.url(), "--name", name, "--network", network),
+            *("agent", "docker", "--server", server or self.url(), "--name", name, "--network", network),
             *("--env", f"LEDGER={self.ledger}", "--mount", f"{self.home}:{self.home}"),
             *(("--default-image", default) if default else ()),
             *more,
@@ -69,5 +73,4 @@ class DockerHost(Machine):
         return found
 
     def _joined(self, name: str) -> bool:
-        agents: Any = json.loads(self.get("/api/agents"))
-        return name in json.dumps(agents)
+        return name in self.playhead("agents", "--json").stdout

@@ -42,7 +42,7 @@ def test_neither_order_nor_environment_is_to_be_seen_by_who_may_ask_the_engine(h
     grant = host.data(waiting, "run.claimed")["grant"]
     for secret in ("planted", str(gate), grant, "playhead_runner_", '/order", "key', *_keys(host.home)):
         assert secret not in shown
-    assert host.engine.docker("exec", container, "ls", "/playhead") == "", "the order is gone once it was read"
+    assert host.engine.docker("exec", container, "ls", "/playhead-order") == "", "the order is gone once it was read"
     gate.touch()
     assert host.ended(waiting)["state"] == "succeeded"
 

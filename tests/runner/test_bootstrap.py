@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from playhead.core.events import Origin
 from playhead.errors import UsageError
-from playhead.runner.bootstrap import MAX_ORDER_BYTES, RunnerOrder
+from playhead.runner.bootstrap import MAX_FILED_BYTES, MAX_ORDER_BYTES, RunnerOrder
 
 SECRETS = ("5ec7e7000001", "s3://user:pass@bucket", "run-key-text", "flow-key-text")
 ORDER = RunnerOrder(
@@ -114,3 +115,15 @@ def test_a_descriptor_that_is_none_says_how_runners_are_started() -> None:
     os.close(writing)
     with pytest.raises(UsageError, match="playhead agent local"):
         RunnerOrder.from_pipe(reading)
+
+
+def test_an_order_in_a_file_brings_an_environment_along_and_is_gone_once_it_was_read(tmp_path: Path) -> None:
+    order = ORDER.model_copy(update={"env": {"NAME": "x" * MAX_ORDER_BYTES}})
+    file = tmp_path / "order"
+    file.write_bytes(order.to_bytes())
+    assert RunnerOrder.from_file(str(file)) == order
+    assert not file.exists()
+    with pytest.raises(UsageError, match="cannot be taken from"):
+        RunnerOrder.from_file(str(file))
+    with pytest.raises(UsageError, match="smaller environment"):
+        ORDER.model_copy(update={"env": {"NAME": "x" * MAX_FILED_BYTES}}).to_bytes()

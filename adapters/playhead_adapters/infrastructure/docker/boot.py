@@ -11,7 +11,7 @@ from typing import Final
 from playhead import __version__
 from playhead.core.kinds import RunnerExit
 
-ORDER_FOLDER: Final = "playhead"  # at the container's root
+ORDER_FOLDER: Final = "playhead-order"  # at the container's root; no name that could be imported from there
 ORDER_NAME: Final = "order"
 
 # The first process of a container gets no signal that it does not ask for; so it asks for SIGTERM.

@@ -150,10 +150,10 @@ class Daemon:
     def _unreachable(self, error: BaseException) -> DaemonUnreachable:
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         said = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-        return DaemonUnreachable(f"no Docker engine answers at {self.host}: {said}", hint=_hint(cause))
+        return DaemonUnreachable(f"no Docker engine answers at {self.host}: {said}", hint=hint_for(cause))
 
 
-def _hint(cause: BaseException) -> str:
+def hint_for(cause: BaseException) -> str:
     if isinstance(cause, PermissionError):
         return "this user may not use its socket: let it be in the group that owns the socket (`docker`), or run the agent as another"
     return "start the engine, or say where it is with DOCKER_HOST or --docker-host"
