@@ -7,7 +7,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -47,6 +47,8 @@ class Task(Generic[P, R_co]):
         retry: RetryPolicy | None = None,
         timeout: timedelta | None = None,
         log_prints: bool | None = None,
+        resources: Mapping[str, float] | None = None,
+        priority: int = 0,
         key: str | None = None,
     ) -> None:
         if not callable(fn):
@@ -67,6 +69,10 @@ class Task(Generic[P, R_co]):
         self.retry = retry or RetryPolicy()
         self.timeout = timeout
         self.log_prints = log_prints
+        self.resources = dict(resources or {})
+        self.priority = priority
+        if any(amount <= 0 for amount in self.resources.values()):
+            raise UsageError(f"resources={self.resources} of task {self.name}: a call takes more than nothing of each")
         self.is_async = inspect.iscoroutinefunction(fn)
         self.signature = inspect.signature(fn)
         self._plain = _plain_counts(self.signature)
@@ -106,7 +112,7 @@ class Task(Generic[P, R_co]):
         make it from data."""
         return Task(
             self.fn, name=self.name, retry=self.retry, timeout=self.timeout, log_prints=self.log_prints,
-            key=_checked("task key", key),
+            resources=self.resources, priority=self.priority, key=_checked("task key", key),
         )  # fmt: skip
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Any) -> CallRequest:
@@ -134,7 +140,10 @@ class Task(Generic[P, R_co]):
         """By name where the other side can import it, by value elsewhere: then cloudpickle takes the function along."""
         if _importable(self):
             return (_import_task, (self.fn.__module__, self.fn.__qualname__))
-        return (_rebuild, (self.fn, self.name, self.retry, self.timeout, self.log_prints))
+        return (
+            _rebuild,
+            (self.fn, self.name, self.retry, self.timeout, self.log_prints, self.resources, self.priority),
+        )
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
@@ -157,6 +166,8 @@ def task(
     retry_on: RetryOn | None = None,
     timeout: timedelta | None = None,
     log_prints: bool | None = None,
+    resources: Mapping[str, float] | None = None,
+    priority: int = 0,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     fn: Callable[..., Any] | None = None,
@@ -169,16 +180,24 @@ def task(
     retry_on: RetryOn | None = None,
     timeout: timedelta | None = None,
     log_prints: bool | None = None,
+    resources: Mapping[str, float] | None = None,
+    priority: int = 0,
 ) -> Any:
     """Make a function a task.
 
     `retries`, `retry_delay`, `retry_jitter`, `retry_on`: see `RetryPolicy`. `timeout`: how long one attempt may take (a thread cannot
     be stopped: there the attempt fails, and the call goes on unseen). `log_prints`: prints become log lines; None: as the flow says.
+
+    `resources` is what a call takes of its worker's, by their names, and `priority` goes before that of other calls, the higher first: on
+    executors whose workers have resources (Dask's). Others begin calls in their order, as many as they have room for.
     """
     policy = RetryPolicy(retries, retry_delay, retry_jitter, retry_on)
 
     def make(function: Callable[..., Any]) -> Task[..., Any]:
-        return Task(function, name=name, retry=policy, timeout=timeout, log_prints=log_prints)
+        return Task(
+            function, name=name, retry=policy, timeout=timeout, log_prints=log_prints, resources=resources,
+            priority=priority,
+        )  # fmt: skip
 
     return make(fn) if fn is not None else make
 
@@ -221,9 +240,17 @@ def _import_task(module: str, qualname: str) -> Any:
 
 
 def _rebuild(
-    fn: Callable[..., Any], name: str, retry: RetryPolicy, timeout: timedelta | None, log_prints: bool | None
+    fn: Callable[..., Any],
+    name: str,
+    retry: RetryPolicy,
+    timeout: timedelta | None,
+    log_prints: bool | None,
+    resources: Mapping[str, float] | None = None,  # what was sealed before there were any has none
+    priority: int = 0,
 ) -> Task[..., Any]:
-    return Task(fn, name=name, retry=retry, timeout=timeout, log_prints=log_prints)
+    return Task(
+        fn, name=name, retry=retry, timeout=timeout, log_prints=log_prints, resources=resources, priority=priority
+    )
 
 
 async def _value_of(future: TaskFuture[Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -19,6 +19,10 @@ class ExecutorFuture(Future[R], Generic[R]):
     it (a coroutine is cancelled, a process is killed), and goes on, with its result thrown away, where it cannot (a thread).
     Done callbacks are called in a thread of the executor's choosing and must be short.
     """
+
+    worker: str | None = (
+        None  # which one computed it, as the executor names its workers; where it says so, and once it is done
+    )
 
     def __await__(self) -> Generator[Any, None, R]:
         return asyncio.wrap_future(self).__await__()
@@ -73,6 +77,21 @@ class ClusterExecutor(OpenExecutor, Protocol):
     def persist(self) -> Persist:
         """Who writes large results down. "worker": the worker, and where it cannot the call fails. "auto": the worker where it can,
         else the runner. "runner": always the runner, through which results and arguments pass then."""
+        ...
+
+    def submit_placed(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        _resources: Mapping[str, float],
+        _priority: int,
+        _timeout: timedelta | None = None,
+        **kwargs: Any,
+    ) -> ExecutorFuture[Any]:
+        """As `submit`, for a call that takes so much of its worker's resources, beside what every call does, and begins before those of
+        a lower priority that wait with it; without it that is 0. It waits as long as no worker has what it takes, and holds up no others.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from playhead.core import events as ev
 from playhead.core.events import FailureCategory
@@ -24,6 +24,7 @@ from playhead.runner.calls import Call, Stage
 from playhead.runner.means import Means
 from playhead.runner.upkeep import moment_after
 
+WORKER_NOTE: Final = "worker"  # in the private note of an attempt's end
 MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
 
 
@@ -134,13 +135,13 @@ class Attempts:
             payload, mac = payloads.take(call.key, call.attempt, stored)
             size = payloads.size_told(stored.size)
         then = partial(self._following.ended, call)
-        return steps.succeeded(self._now(), call.key, call.attempt, mac, size, payload, then)
+        return steps.succeeded(self._now(), call.key, call.attempt, mac, size, payload, then, _note(performed))
 
     def _failure(self, call: Call, performed: pf.Performed) -> Record:
         assert performed.category is not None
         payload, mac = self._means.payloads.keep(call.key, call.attempt, performed.payload)
         failed = ev.TaskFailed(at=self._now(), key=call.key, attempt=call.attempt, category=performed.category, mac=mac)
-        return _record(failed, payload, then=partial(self._following.ended, call))
+        return _record(failed, payload, partial(self._following.ended, call), _note(performed))
 
     def _retrying(self, call: Call, performed: pf.Performed) -> Record | None:
         """None: the attempt that failed was the last."""
@@ -154,7 +155,7 @@ class Attempts:
             at=at, key=call.key, attempt=call.attempt, category=performed.category, mac=mac,
             retry_at=moment_after(at, pause),
         )  # fmt: skip
-        return _record(event, payload, then=partial(self._retry, call))
+        return _record(event, payload, partial(self._retry, call), _note(performed))
 
     def _retry_pause(self, call: Call, performed: pf.Performed) -> timedelta | None:
         if performed.category in (FailureCategory.UPSTREAM, FailureCategory.LOST) or self._final:
@@ -195,9 +196,17 @@ class Attempts:
 
 
 def _record(
-    event: ev.RunnerEvent, payload: bytes | Blob | None, then: Callable[[Record], None] | None = None
+    event: ev.RunnerEvent,
+    payload: bytes | Blob | None,
+    then: Callable[[Record], None] | None = None,
+    note: dict[str, Any] | None = None,
 ) -> Record:
-    return Record(event.TYPE, event.SCHEMA, ev.encode(event), None, payload, then)
+    return Record(event.TYPE, event.SCHEMA, ev.encode(event), note, payload, then)
+
+
+def _note(performed: pf.Performed) -> dict[str, Any] | None:
+    """Which worker it was, for the user alone: a worker's name is a host's, mostly, and no server's business."""
+    return None if performed.worker is None else {WORKER_NOTE: performed.worker}
 
 
 def _end_of(lost: InfrastructureLost) -> str:

@@ -93,14 +93,14 @@ async def perform_handed_async(errand: bytes, handed: Handed, key: str, attempt:
     return await perform_elsewhere_async(errand, *given, key, attempt) if isinstance(given, tuple) else given.answer
 
 
-def performed_of(answer: Answer) -> Performed | Unseen:
-    """The attempt, as its answer tells it."""
+def performed_of(answer: Answer, worker: str | None = None) -> Performed | Unseen:
+    """The attempt, as its answer tells it. `worker`: whose answer it is."""
     payload, category, lines = answer
     if isinstance(payload, bytes):
-        return Performed(payload, category, None, lines)
+        return Performed(payload, category, None, lines, None, worker)
     if isinstance(payload, Unseen):
         return payload
-    return Performed(b"", category, None, lines, payload)
+    return Performed(b"", category, None, lines, payload, worker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from playhead.trust.payload import dump
 class Performed(Struct, frozen=True):
     """How one attempt ended: the payload is a result where `category` is None, else a failure. `lines` are log lines not yet written.
 
-    `stored`: the worker has written the payload down itself, there, and it is not here.
+    `stored`: the worker has written the payload down itself, there, and it is not here. `worker`: its name, where it has one.
     """
 
     payload: bytes
@@ -32,6 +32,7 @@ class Performed(Struct, frozen=True):
     error: BaseException | None = None  # the failure itself, where it was raised in this process
     lines: bytes = b""
     stored: Stored | None = None
+    worker: str | None = None
 
 
 class CallInfo(Struct, frozen=True):

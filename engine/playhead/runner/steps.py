@@ -23,7 +23,14 @@ def started(at: int, key: TaskKey, attempt: int) -> Record:
 
 
 def succeeded(
-    at: int, key: TaskKey, attempt: int, mac: str, size: int, payload: bytes | Blob, then: Callable[[Record], None]
+    at: int,
+    key: TaskKey,
+    attempt: int,
+    mac: str,
+    size: int,
+    payload: bytes | Blob,
+    then: Callable[[Record], None],
+    note: dict[str, Any] | None = None,
 ) -> Record:
     """`task.succeeded`, with the result that it is about."""
     fields: dict[str, Any] = {"at": at, "key": key}
@@ -31,4 +38,4 @@ def succeeded(
         fields["attempt"] = attempt
     fields["mac"] = mac
     fields["size"] = size
-    return Record(TaskSucceeded.TYPE, TaskSucceeded.SCHEMA, fields, None, payload, then)
+    return Record(TaskSucceeded.TYPE, TaskSucceeded.SCHEMA, fields, note, payload, then)

@@ -8,7 +8,7 @@ costs neither a submission nor a wake-up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -62,7 +62,9 @@ class Workplace:
         self._current = current
         self._calls = calls
         self._errands: dict[int, tuple[Errand, bytes]] = {}  # by the identity of their task
-        self._depot = _depot_for(means)
+        executor = means.executor
+        self._cluster = executor if isinstance(executor, ClusterExecutor) else None
+        self._depot = _depot_for(self._cluster, means)
         self._hands = self._depot is not None  # large arguments by reference
 
     def takes(self, call: Call) -> bool:
@@ -83,13 +85,19 @@ class Workplace:
             handed = references.hand((call.args, call.kwargs), self._payload_of)
             errand, crossing = self._errand(task)
             self._attempts.record_start(call)
-            return executor.submit(
-                errand.there_by_reference, crossing, handed, call.key, call.attempt, _timeout=task.timeout
-            )
+            return self._send(task, errand.there_by_reference, crossing, handed, call.key, call.attempt)
         args, kwargs = self._values(call)
         errand, crossing = self._errand(task)
         self._attempts.record_start(call)
-        return executor.submit(errand.there, crossing, args, kwargs, call.key, call.attempt, _timeout=task.timeout)
+        return self._send(task, errand.there, crossing, args, kwargs, call.key, call.attempt)
+
+    def _send(self, task: Task[..., Any], there: Callable[..., Any], *args: Any) -> ExecutorFuture[Any]:
+        """To a worker elsewhere, of the kind that the task asks for where the executor has kinds."""
+        if self._cluster is None or not (task.resources or task.priority):
+            return self._means.executor.submit(there, *args, _timeout=task.timeout)
+        return self._cluster.submit_placed(
+            there, *args, _resources=task.resources, _priority=task.priority, _timeout=task.timeout
+        )
 
     def take_answer(self, call: Call, execution: int, future: Future[Any]) -> None:
         """The executor's own answer: what its worker could not say itself."""
@@ -104,7 +112,7 @@ class Workplace:
             if not self._attempts.answered(call, execution, pf.failure_of(error)):
                 return
         elif not self._means.executor.shares_memory:
-            performed = performed_of(future.result())
+            performed = performed_of(future.result(), getattr(future, "worker", None))
             if isinstance(performed, Unseen):
                 if self._attempts.not_begun(call, execution):
                     self._tell_unseen(performed)
@@ -210,9 +218,8 @@ class Workplace:
         return known
 
 
-def _depot_for(means: Means) -> Depot | None:
+def _depot_for(cluster: ClusterExecutor | None, means: Means) -> Depot | None:
     """Where the executor's workers write large results down; None where the runner does."""
-    executor = means.executor
-    if not isinstance(executor, ClusterExecutor) or executor.persist == "runner":
+    if cluster is None or cluster.persist == "runner":
         return None
-    return means.payloads.depot(insists=executor.persist == "worker")
+    return means.payloads.depot(insists=cluster.persist == "worker")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from playhead_adapters.executors.dask import versions, worker
 from playhead_adapters.executors.dask.library import CancelledByDask, KilledWorker, dask_config, distributed, task_spec
 from playhead_adapters.executors.dask.parcels import Parcel
-from playhead_adapters.executors.dask.worker import Answer
+from playhead_adapters.executors.dask.worker import Answers
 
 CLOSE_SECONDS: Final = 2.0  # for the scheduler to hear that the client leaves
 EARLIER: Final = (
@@ -34,7 +34,7 @@ class SchedulerLost(Exception):  # said to the executor only, which connects aga
     """What was sent and not heard of is lost."""
 
 
-Fate = list[Answer] | WorkerKilled | BaseException
+Fate = Answers | WorkerKilled | BaseException
 
 
 class Connection:

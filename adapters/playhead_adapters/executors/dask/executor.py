@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
@@ -22,9 +21,10 @@ from playhead.executors.worker import Frame
 from playhead.ports.executor import ExecutorFuture, Persist
 from playhead_adapters.executors.dask.cluster import Death
 from playhead_adapters.executors.dask.connection import Connection, SchedulerLost, WorkerKilled
+from playhead_adapters.executors.dask.lanes import Lanes
 from playhead_adapters.executors.dask.losses import broken, charged, worker_lost
-from playhead_adapters.executors.dask.parcels import DaskCall, Parcel, Sizes, packed
-from playhead_adapters.executors.dask.worker import Answer, Request
+from playhead_adapters.executors.dask.parcels import DaskCall, Parcel, Placing, Sizes, packed
+from playhead_adapters.executors.dask.worker import Answers, Request
 
 log = logging.getLogger("playhead.executors.dask")
 
@@ -68,7 +68,8 @@ class DaskCalls:
         self._connection: Connection | None = None
         self._call_numbers = itertools.count()
         self._parcel_numbers = itertools.count(1)
-        self._waiting: deque[DaskCall] = deque()  # in the order of their numbers
+        self._usual = Placing.of(spec.resources, spec.priority)
+        self._waiting = Lanes(self._usual)
         self._calls: dict[int, DaskCall] = {}  # that were sent, and have not ended
         self._sent: dict[tuple[str, int], Parcel] = {}
         self._sizes = Sizes()
@@ -89,7 +90,7 @@ class DaskCalls:
 
     @property
     def backlog(self) -> int:
-        return self._backlog
+        return self._backlog + self._waiting.beside
 
     @property
     def shares_memory(self) -> bool:
@@ -102,7 +103,23 @@ class DaskCalls:
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
     ) -> ExecutorFuture[Any]:
-        call = DaskCall(self, fn, args, kwargs, _timeout)
+        return self._submit(DaskCall(self, fn, args, kwargs, _timeout), self._usual)
+
+    def submit_placed(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        _resources: Mapping[str, float],
+        _priority: int,
+        _timeout: timedelta | None = None,
+        **kwargs: Any,
+    ) -> ExecutorFuture[Any]:
+        placing = Placing.of({**self._spec.resources, **_resources}, self._spec.priority + _priority)
+        return self._submit(DaskCall(self, fn, args, kwargs, _timeout), placing)
+
+    def _submit(self, call: DaskCall, placing: Placing) -> ExecutorFuture[Any]:
+        call.placing = placing
         with self._lock:
             if self._closed:
                 raise MisusedCall(
@@ -186,51 +203,48 @@ class DaskCalls:
                 seconds = None if call.timeout is None else call.timeout.total_seconds()
                 call.number = next(self._call_numbers)
                 call.request = Request(call.number, frame.kind, bytes(frame.body), seconds)
-                self._waiting.append(call)
+                self._waiting.add(call)
         self._send()
 
     def _send(self) -> None:
         """Send what there is room for: now, or when it is time for the next graph."""
-        places = self.width * AHEAD - len(self._sent)
-        if (
-            self._connection is None
-            or self._connection.lost
-            or self._sending is not None
-            or not self._waiting
-            or places <= 0
-        ):
+        if self._connection is None or self._connection.lost or self._sending is not None:
+            return
+        lanes = self._waiting.sendable(self._sent.values(), self.width * AHEAD)
+        if not lanes:
             return
         if self._loop.time() < self._next_sending:
             self._sending = self._loop.call_at(self._next_sending, self._send_in_time)
             return
         self._next_sending = self._loop.time() + PACE_SECONDS
-        graph: list[Parcel] = []
-        size = self._sizes.size(len(self._waiting), places)
-        for calls in packed(self._waiting, size, places):
-            parcel = Parcel(self._name, next(self._parcel_numbers), calls)
-            if graph and sum(sent.bytes for sent in graph) + parcel.bytes > GRAPH_BYTES:
-                self._send_graph(self._connection, graph)
-                graph = []
-            graph.append(parcel)
-        if graph:
-            self._send_graph(self._connection, graph)
+        for placing, waiting, places in lanes:
+            graph: list[Parcel] = []
+            size = self._sizes.size(len(waiting), places)
+            for calls in packed(waiting, size, places):
+                parcel = Parcel(self._name, next(self._parcel_numbers), calls)
+                if graph and sum(sent.bytes for sent in graph) + parcel.bytes > GRAPH_BYTES:
+                    self._send_graph(self._connection, graph, placing)
+                    graph = []
+                graph.append(parcel)
+            if graph:
+                self._send_graph(self._connection, graph, placing)
 
     def _send_in_time(self) -> None:
         self._sending = None
         self._send()
 
-    def _send_graph(self, connection: Connection, parcels: list[Parcel]) -> None:
+    def _send_graph(self, connection: Connection, parcels: list[Parcel], placing: Placing) -> None:
         for parcel in parcels:
             self._sent[parcel.key] = parcel
             self._calls.update((call.number, call) for call in parcel.calls)
-        connection.send(parcels, resources=self._spec.resources, priority=self._spec.priority)
+        connection.send(parcels, resources=dict(placing.resources), priority=placing.priority)
 
     def _send_again(self, calls: Iterable[DaskCall]) -> None:
         """Before all that waits, and in their order."""
-        again = sorted(calls, key=lambda call: call.number)
+        again = list(calls)
         for call in again:
             self._calls.pop(call.number, None)
-        self._waiting.extendleft(call for call in reversed(again) if not call.ended)
+        self._waiting.put_back(again)
 
     # --- in ------------------------------------------------------------------------------------------------------------
 
@@ -240,7 +254,7 @@ class DaskCalls:
         for parcel, fate in await connection.hear():
             self._sent.pop(parcel.key, None)
             match fate:
-                case list():
+                case Answers():
                     self._take_answers(parcel, fate)
                 case WorkerKilled():
                     killed.setdefault(fate, []).append(parcel)
@@ -253,14 +267,15 @@ class DaskCalls:
         self._backlog = self.width * AHEAD * self._sizes.largest
         self._send()
 
-    def _take_answers(self, parcel: Parcel, answers: list[Answer]) -> None:
-        frames: Mapping[int, Frame] = {answer.number: answer.frame for answer in answers}
-        for answer in answers:
+    def _take_answers(self, parcel: Parcel, answers: Answers) -> None:
+        frames: Mapping[int, Frame] = {answer.number: answer.frame for answer in answers.of_calls}
+        for answer in answers.of_calls:
             self._sizes.note(answer.seconds)
         for call in parcel.calls:
             frame = frames.get(call.number)
             if frame is not None:
                 self._over(call)
+                call.worker = answers.worker
                 crossing.end(call, frame)
         self._send_again(
             call for call in parcel.calls if call.number not in frames

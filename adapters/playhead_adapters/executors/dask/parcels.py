@@ -7,8 +7,8 @@ it is known that they are short each travels alone, and so does what must be sto
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 from playhead.executors.calls import Call
 from playhead_adapters.executors.dask.worker import Request, needs_care
@@ -20,9 +20,21 @@ LAST_NUMBER: Final = 10**15  # above all numbers of parcels, and so that all hav
 WEIGHT: Final = 0.1  # of the newest call in the average
 
 
+class Placing(NamedTuple):
+    """What a call takes of its worker's resources, and what it goes before."""
+
+    resources: tuple[tuple[str, float], ...] = ()  # in the order of their names
+    priority: int = 0
+
+    @classmethod
+    def of(cls, resources: Mapping[str, float], priority: int) -> Placing:
+        return cls(tuple(sorted(resources.items())), priority)
+
+
 class DaskCall(Call):
     """A call, and how it travels."""
 
+    placing: Placing = Placing()
     number: int = -1  # the place in the order of all calls, once it was taken up
     request: Request | None = None  # kept from then until the call ends, as it may have to be sent again
     parcel: Parcel | None = None  # the one it was sent in last
@@ -42,6 +54,7 @@ class Parcel:
             LAST_NUMBER - number,
         )  # Dask begins what came together in the falling order of its keys, as strings
         self.calls = calls
+        self.placing = calls[0].placing
         for call in calls:
             call.parcel = self
 

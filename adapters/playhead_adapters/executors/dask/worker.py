@@ -53,6 +53,13 @@ class Answer(NamedTuple):
     seconds: float  # that the call took
 
 
+class Answers(NamedTuple):
+    """Of a parcel. `worker`: its name, and its address where that is something else."""
+
+    worker: str
+    of_calls: list[Answer]
+
+
 _running: dict[tuple[str, int], _Run] = {}
 _withdrawn: OrderedDict[tuple[str, int], None] = OrderedDict()
 _threads: Any = distributed_threads.ThreadPoolExecutor(
@@ -60,12 +67,13 @@ _threads: Any = distributed_threads.ThreadPoolExecutor(
 )  # Dask's, as its threads are daemons
 
 
-async def compute(executor: str, runners_versions: str, parcel: bytes) -> list[Answer]:
+async def compute(executor: str, runners_versions: str, parcel: bytes) -> Answers:
     """Run the calls in their order; a Dask task. `executor` names whose they are.
 
     One that was stopped has no answer, nor have those that were not come to in time: they are not as short as was thought.
     """
-    versions.check(runners_versions, distributed.get_worker().address)  # it may have come after all were asked
+    here = distributed.get_worker()
+    versions.check(runners_versions, here.address)  # it may have come after all were asked
     requests: list[Request] = pickle.loads(parcel)  # noqa: S301 — it comes from the runner, whose cluster this is
     answers: list[Answer] = []
     waiting = deque(requests)
@@ -76,7 +84,8 @@ async def compute(executor: str, runners_versions: str, parcel: bytes) -> list[A
             await run.one()
         else:
             await run.many()
-    return answers
+    name = str(here.name)
+    return Answers(name if here.address in name else f"{name} at {here.address}", answers)
 
 
 def needs_care(request: Request) -> bool:
