@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import playhead
-from playhead import Every, LocalExecutor, LocalRun, ProcessExecutor, TaskLost, ThreadExecutor, flow, get_logger, task
+from playhead import (
+    DaskExecutor,
+    Every,
+    LocalExecutor,
+    LocalRun,
+    ProcessExecutor,
+    TaskLost,
+    ThreadExecutor,
+    flow,
+    get_logger,
+    task,
+)
 
 zqxkanarie_global = "zqxkanarie_global_value"
 
@@ -132,6 +143,9 @@ def zqxkanarie_on_processes(given: str, folder: str, number: int = 3) -> Any:
     except TaskLost as lost:
         died = f"{lost} zqxkanarie_lost"
     return died, zqxkanarie_everything(given, folder, number)
+
+
+zqxkanarie_on_dask = flow(name="on-dask", executor=DaskExecutor(workers=1), run_config=RUN)(zqxkanarie_everything)
 
 
 @flow(name="at-once")

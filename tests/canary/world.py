@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,8 @@ from tests.canary import places
 from tests.canary.words import ENVIRONMENT, FOLDER, GIVEN, HOST, MARK, MODULE, SOURCE, Found, find, find_mark, told
 from tests.system.machine import PLAYHEAD, Machine
 
-EXECUTORS: Final = ("on-threads", "on-the-thread", "on-processes")
+_DASK: Final = ("on-dask",) if find_spec("distributed") is not None or os.environ.get("CI") == "true" else ()
+EXECUTORS: Final = ("on-threads", "on-the-thread", "on-processes", *_DASK)
 SERVER: Final = (sys.executable, "-m", "tests.canary.server_at_debug")
 
 _PLAIN_AGENT: Final = """
