@@ -50,7 +50,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),
     "engine": ("errors", "ports", "log", "service", "server", "settings", "home", "client"),
     # beside the engine: of it only the command line imports this, for `playhead store check`
-    "testing": ("errors", "core", "ports", "log", "agent", "engine"),
+    "testing": ("errors", "core", "ports", "log", "runner", "agent", "engine"),
     "cli": (
         "errors", "core", "core.replay", "ports", "server", "settings", "credentials", "trust", "home", "flows", "client", "agent",
         "hosting", "embedded", "testing", "log", "upkeep",

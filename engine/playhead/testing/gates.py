@@ -60,6 +60,12 @@ class Gate:
         async with self._changed:
             await self._changed.wait_for(lambda: name in self.left)
 
+    async def arrives_before_it_leaves(self, arriving: str, leaving: str) -> bool:
+        """Wait until the one has arrived, or the other has left. Whether it has arrived."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: arriving in self.arrived or leaving in self.left)
+            return arriving in self.arrived
+
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visit = asyncio.current_task()
         assert visit is not None, "a connection is served in a task"
