@@ -201,5 +201,7 @@ def _matching(node: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[A
                 {name: _matching(part, defs) for name, part in properties.items() if name in required},
                 optional={name: _matching(part, defs) for name, part in properties.items() if name not in required},
             )
+        case "boolean":
+            return st.booleans()
         case _:
             return st.none()

@@ -25,6 +25,7 @@ class Agent:
     storages: tuple[str, ...] = ("aa" * 8, "cc" * 8)
     key_ids: tuple[str, ...] = ("bb" * 8, "dd" * 8)
     python: str = "3.11"
+    universal: bool = True
 
 
 RUN, AGENT = Run(), Agent()
@@ -52,6 +53,7 @@ def test_fits(run: Run, agent: Agent) -> None:
     ("run", "agent", "lacks"),
     [
         (replace(RUN, run_config="docker"), AGENT, [Missing(Lack.KIND, ("docker",), ("local",))]),
+        (RUN, replace(AGENT, kind="docker", universal=False), [Missing(Lack.KIND, ("universal",), ("docker",))]),
         (
             replace(RUN, run_config="local"),
             replace(AGENT, kind="docker"),

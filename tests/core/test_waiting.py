@@ -81,6 +81,15 @@ def test_labels_and_python_are_named_with_what_would_help() -> None:
     ]
 
 
+def test_a_run_that_names_no_image_is_not_for_containers_without_a_default_one() -> None:
+    state = after(scheduled().model_copy(update={"run_config": "universal"}), ev.RunReady())
+    told = why(state, replace(OTTER, offers=joined(kind="docker", universal=False)))
+    assert "lacks kind universal (it has docker)" in told.because
+    assert told.help is not None
+    assert "--default-image" in told.help
+    assert why(state, replace(OTTER, offers=joined(kind="docker"))).waits_for is WaitsFor.CLAIM
+
+
 def test_the_nearest_agent_decides_and_comes_first() -> None:
     """One that fits and is full is nearer than one that left, and that one nearer than those that lack something."""
     far = replace(OTTER, agent="far", offers=joined(kind="docker", key_ids=()))

@@ -32,8 +32,7 @@ _log = logging.getLogger("playhead.agent")
 class Agent:
     """Custodian of flow runs on one infrastructure. `run` once; everything else may be called while it runs.
 
-    `server_url` is where runners find the server. `capacity`: how many runners it has at a time. `universal`: it takes
-    runs that name no infrastructure, too.
+    `server_url` is where runners find the server. `capacity`: how many runners it has at a time.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class Agent:
         pace: Pace | None = None,
         stop_runners: bool = False,
         log_level: LogLevel = "INFO",
-        universal: bool = True,
     ) -> None:
         self._api = api
         self._pace = pace or Pace()
@@ -56,7 +54,7 @@ class Agent:
         self._stop_runners = stop_runners
         self._user_side = user_side
         self._ready = ReadyRuns(self._pace)
-        self._follower = Follower(api, joined, self._ready, self, self._pace, universal=universal)
+        self._follower = Follower(api, joined, self._ready, self, self._pace)
         self._means = Means(
             api=api,
             server_url=server_url,

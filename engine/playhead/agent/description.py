@@ -103,6 +103,7 @@ class AgentDescription:
             key_ids=user_side.key_ids,
             python=python or f"{sys.version_info.major}.{sys.version_info.minor}",
             version=__version__,
+            universal=universal,
         )
         agent = Agent(
             api,
@@ -113,7 +114,6 @@ class AgentDescription:
             pace=self._pace,
             stop_runners=self._stop_runners,
             log_level=self._log_level,
-            universal=universal,
         )
         async with background() as tasks:
             await tasks.start(agent.run)

@@ -72,15 +72,12 @@ class Follows(Protocol):
 class Follower:
     """Keeps `ready` in step with the server. `run` ends only by cancellation, or by an error that asking again does not mend."""
 
-    def __init__(
-        self, api: ServerApi, joined: ev.AgentJoined, ready: ReadyRuns, told: Follows, pace: Pace, *, universal: bool
-    ) -> None:
+    def __init__(self, api: ServerApi, joined: ev.AgentJoined, ready: ReadyRuns, told: Follows, pace: Pace) -> None:
         self._api = api
         self._agent = joined
         self._ready = ready
         self._told = told
         self._pace = pace
-        self._universal = universal
         self._fits: OrderedDict[str, bool] = OrderedDict()
         self._looked = False
         self._breaks = 0  # of the event stream, since it last told anything
@@ -205,7 +202,7 @@ class Follower:
 
     def _remember(self, run: str, wants: matching.Wants) -> bool:
         """Whether the run fits. What it wants never changes, and neither does the agent, but for its keys."""
-        lacking = matching.missing(wants, self._agent, universal=self._universal)
+        lacking = matching.missing(wants, self._agent)
         if [each.lack for each in lacking] == [matching.Lack.KEY]:
             self._told.key_wanted()
         fits = not lacking

@@ -110,7 +110,10 @@ class FlowRegistered(Event):
 
 
 class AgentJoined(Event):
+    """An agent presents itself. Schema 2 has `universal`: it takes runs that name no infrastructure, as every agent of schema 1 did."""
+
     TYPE = "agent.joined"
+    SCHEMA = 2
 
     agent: Name
     kind: Name
@@ -120,6 +123,7 @@ class AgentJoined(Event):
     key_ids: tuple[Hex, ...]
     python: PythonMinor
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+-]{1,32}$")]
+    universal: bool = True
 
 
 class AgentDraining(Event):
@@ -440,6 +444,7 @@ EVENT_TYPES: Final[Mapping[str, type[Event]]] = {cls.TYPE: cls for cls in _ALL}
 # (type, schema) → data of that schema to data of the next.
 UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {
     (RunClaimed.TYPE, 1): lambda data: data,  # its runner had no token
+    (AgentJoined.TYPE, 1): dict,
     (FlowRegistered.TYPE, 1): dict,  # what came with schema 2 may be absent
     (RunScheduled.TYPE, 1): dict,
     (RunReleased.TYPE, 1): dict,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-UNIVERSAL: Final = "universal"  # the kind of run config that fits every agent
+UNIVERSAL: Final = "universal"  # the kind of run config that names no infrastructure
 
 
 class Wants(Protocol):
@@ -40,6 +40,10 @@ class Offers(Protocol):
     def key_ids(self) -> tuple[str, ...]: ...
     @property
     def python(self) -> str: ...
+    @property
+    def universal(self) -> bool:
+        """It takes runs that name no infrastructure, which an agent of containers without a default image does not."""
+        ...
 
 
 class Lack(StrEnum):
@@ -64,12 +68,9 @@ class Missing:
         return f"{self.lack}: wants {', '.join(self.wanted)}; there is {', '.join(self.present) or 'none'}"
 
 
-def missing(run: Wants, agent: Offers, *, universal: bool = True) -> tuple[Missing, ...]:
-    """All that the agent lacks for the run, in the order of `Lack`. Empty: it fits.
-
-    `universal`: it takes runs that name no infrastructure, which an agent of containers without a default image does not.
-    """
-    kinds = {agent.kind, UNIVERSAL} if universal else {agent.kind}
+def missing(run: Wants, agent: Offers) -> tuple[Missing, ...]:
+    """All that the agent lacks for the run, in the order of `Lack`. Empty: it fits."""
+    kinds = {agent.kind, UNIVERSAL} if agent.universal else {agent.kind}
     python = {run.python} if run.python is not None else set[str]()
     found = (
         _lacks(Lack.KIND, {run.run_config}, kinds, shown=(agent.kind,)),

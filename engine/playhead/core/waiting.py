@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Final
 
 from playhead.core.kinds import ReleaseReason
-from playhead.core.matching import Lack
+from playhead.core.matching import UNIVERSAL, Lack
 from playhead.core.names import Micros
-from playhead.core.standings import AgentStanding, Standing
+from playhead.core.standings import AgentStanding, Lacking, Standing
 from playhead.core.state import RunState, RunStatus, TaskState, TaskStatus
 from playhead.core.task_waits import TaskWaiting, first_waiting, task_waiting
 from playhead.core.views import View, iso
@@ -149,8 +149,14 @@ def _lacks(agents: Sequence[AgentStanding]) -> _Reason:
         f"{_WORD[one.what]} {', '.join(one.wanted)} (it has {', '.join(one.present) or 'none'})"
         for one in nearest.lacks
     )
-    helps = "; ".join(_HELP[one.what].format(", ".join(one.wanted)) for one in nearest.lacks)
+    helps = "; ".join(_help(one) for one in nearest.lacks)
     return _Reason(WaitsFor.AGENT, f"no agent fits. The nearest, {nearest.agent}, lacks {lacks}", helps)
+
+
+def _help(lacking: Lacking) -> str:
+    if lacking.wanted == (UNIVERSAL,):
+        return "the run names no image: give the agent a --default-image, or the flow a run config with one, or start a local agent"
+    return _HELP[lacking.what].format(", ".join(lacking.wanted))
 
 
 _WHY_READY: Final[dict[Standing, Callable[[Sequence[AgentStanding]], _Reason]]] = {

@@ -138,6 +138,7 @@ class AgentView(Message):
     key_ids: tuple[str, ...]
     python: str
     version: str
+    universal: bool = True  # it takes runs that name no infrastructure
     state: str  # joined | draining | left
     joined_at: str
     last_contact_seconds: float | None  # since any server last heard of it; None if none has since this one began
