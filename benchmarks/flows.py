@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from playhead import ProcessExecutor, current_run, flow, task
 
@@ -54,6 +55,32 @@ async def fan_out(n: int) -> int:
 @flow(executor=ProcessExecutor(workers=2))
 async def fan_out_processes(n: int) -> int:
     return sum(await inc.map(range(n)))
+
+
+@task
+def array_of(megabytes: int) -> Any:
+    import numpy as np
+
+    return np.zeros(megabytes * 125_000)
+
+
+@task
+def grown(array: Any) -> Any:
+    return array + 1
+
+
+@task
+def first_of(array: Any) -> float:
+    return float(array[0])
+
+
+@flow
+def chain_of_arrays(n: int, megabytes: int) -> float:
+    """Arrays that pass from task to task; the flow takes one number of the last."""
+    array = array_of.submit(megabytes)
+    for _ in range(n - 1):
+        array = grown.submit(array)
+    return first_of.submit(array).result()
 
 
 @flow

@@ -16,6 +16,7 @@ from playhead.flows.flow import Flow
 from playhead.journal.format import Blob
 from playhead.journal.place import JournalPlace
 from playhead.journal.reader import read_journal
+from playhead.runner import held
 from playhead.storage.folder import FolderStorage
 from tests.runner.bench import open_bench
 from tests.runner.faulty import MortalStorage
@@ -165,6 +166,7 @@ def test_a_worker_compares_what_it_reads(tmp_path: Path, persist: Any) -> None:
         data[-1] ^= 1
         blob.chmod(0o600)
         blob.write_bytes(data)
+        held.release_all()  # what the one worker has in its own memory nobody has changed
 
     def tampered() -> str:
         a = large.submit("a")
@@ -172,7 +174,7 @@ def test_a_worker_compares_what_it_reads(tmp_path: Path, persist: Any) -> None:
         return first.submit(a, wait_for=[changed]).result()
 
     with open_bench(storage) as bench:
-        _, outcome = bench.run(Flow(tampered, name="tampered", executor=RemoteWorkers(persist=persist)))
+        _, outcome = bench.run(Flow(tampered, name="tampered", executor=RemoteWorkers(persist=persist, workers=1)))
     assert isinstance(outcome.error, TrustError)
     assert "nothing of it was loaded" in str(outcome.error)
 
@@ -218,3 +220,17 @@ def test_a_successor_takes_what_workers_of_its_predecessor_wrote(tmp_path: Path)
 @task
 def length_of(value: bytes) -> int:
     return len(value)
+
+
+def test_a_worker_holds_what_it_wrote_for_one_who_asks_and_no_more_than_its_limit() -> None:
+    held.release_all()
+    held.hold("a", b"1")
+    assert held.taken("a") == b"1"
+    assert held.taken("a") is None
+    half = bytes(held.HELD_BYTES // 2)
+    for name in ("b", "c", "d"):
+        held.hold(name, half)
+    assert held.taken("b") is None
+    assert held.taken("d") is half
+    held.release_all()
+    assert held.taken("c") is None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from playhead.executors import ProcessExecutor
-from playhead.ports.executor import ExecutorFuture, OpenExecutor, Persist
+from playhead.ports.executor import ClusterExecutor, ExecutorFuture, OpenExecutor, Persist
 
 
 class RemoteWorkers(ProcessExecutor, frozen=True):
@@ -23,7 +23,11 @@ class RemoteWorkers(ProcessExecutor, frozen=True):
 @asynccontextmanager
 async def _opened(spec: RemoteWorkers) -> AsyncGenerator[OpenExecutor]:
     async with ProcessExecutor(workers=spec.workers or 2).open() as processes:
-        yield _Remote(processes, spec.persist)
+        remote = _Remote(processes, spec.persist)
+        assert isinstance(remote, ClusterExecutor), (
+            "else the runner would take it for something else, and nothing were tested"
+        )
+        yield remote
 
 
 class _Remote:
@@ -47,3 +51,16 @@ class _Remote:
         self, fn: Callable[..., Any], /, *args: Any, _timeout: timedelta | None = None, **kwargs: Any
     ) -> ExecutorFuture[Any]:
         return self._processes.submit(fn, *args, _timeout=_timeout, **kwargs)
+
+    def submit_placed(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        _resources: Mapping[str, float],
+        _priority: int,
+        _timeout: timedelta | None = None,
+        **kwargs: Any,
+    ) -> ExecutorFuture[Any]:
+        """These workers have no resources; as on threads, calls begin in their order."""
+        return self.submit(fn, *args, _timeout=_timeout, **kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from playhead.core.names import Epoch, RunId, TaskKey
 from playhead.errors import NoSuchObject, PlayheadError, StorageFull, StorageUnavailable, TrustError
 from playhead.flows.future import TaskFuture, TaskFutures
+from playhead.runner import held
 from playhead.runner.binding import substitute
 from playhead.trust.payload import PROTOCOL, ValuePickler, load
 
@@ -76,18 +78,27 @@ class Depot:
 
         place = JournalPlace(RunId(self.run), Epoch(self.epoch), self.grant)
         path = place.blob(key, attempt, token_hex(8))
-        try:
-            self._storage.create_if_absent(path, payload)
-        except StorageFull:
-            return None
-        except PlayheadError as error:
-            if self.insists:
-                raise self._unavailable(error) from error
-            return None
-        return Stored(path, sha256(payload).hexdigest(), len(payload))
+        with ThreadPoolExecutor(1) as beside:  # a digest takes as long as the writing does, and lets it go on
+            digest = beside.submit(sha256, payload)
+            try:
+                self._storage.create_if_absent(path, payload)
+            except StorageFull:
+                return None
+            except PlayheadError as error:
+                if self.insists:
+                    raise self._unavailable(error) from error
+                return None
+        held.hold(path, payload)
+        return Stored(path, digest.result().hexdigest(), len(payload))
 
     def read(self, stored: Stored) -> bytes:
-        """The payload, compared with its digest. NotSeen: not from here; as StorageUnavailable where no other way is wanted."""
+        """The payload, compared with its digest unless this worker still has it from the writing.
+
+        NotSeen: not from here; as StorageUnavailable where no other way is wanted. TrustError: it is another.
+        """
+        at_hand = held.taken(stored.path)
+        if at_hand is not None:
+            return at_hand
         try:
             data = self._storage.read(stored.path)
         except PlayheadError as error:
