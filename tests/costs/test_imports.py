@@ -56,8 +56,8 @@ PROCESSES: Final = {
         "import playhead.cli.actions.serve", PRINTING | ASKING | UNPICKLING | {"fastapi", "playhead.agent"}, 465
     ),
     "a command that looks": Process("import playhead.cli.actions.look", SERVING | ASKING, most_modules=440),
-    "a runner": Process("import playhead.runner.__main__", PRINTING | SERVING | ASKING | {"sqlite3"}, most_modules=373),
-    "a flow that is called": Process("import playhead.embedded", PRINTING | SERVING | ASKING, most_modules=383),
+    "a runner": Process("import playhead.runner.__main__", PRINTING | SERVING | ASKING | {"sqlite3"}, most_modules=374),
+    "a flow that is called": Process("import playhead.embedded", PRINTING | SERVING | ASKING, most_modules=384),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -74,6 +73,8 @@ class Depot:
         """Write the payload down, durable on return, under a name that nobody else uses. None: the runner must do so, as it waits where
         there is no room. StorageUnavailable: it cannot be done here, and no other way is wanted.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         from playhead.journal.place import JournalPlace
 
         place = JournalPlace(RunId(self.run), Epoch(self.epoch), self.grant)
