@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Final
 from unittest.mock import patch
 
-from pydantic_core import to_json
-
 from benchmarks.harness import Effort, Limit, Question, Row
 from playhead.core import events as ev
 from playhead.core.decide import KEY_SCHEME
@@ -103,12 +101,12 @@ def _story(tasks: int) -> Iterator[ev.Event]:
 
 
 async def _looks(store: str, views: Path, version: int, repeats: int, *, tasks: bool = False) -> list[float]:
-    """ms for each look of a service that keeps no such state; without tasks it is the state and a small view."""
+    """ms for each answer of a service that keeps no such state; without tasks it is the state and a small view."""
     took: list[float] = []
     async with Log.open(store) as log, Service(log, read_models=views) as service:
         for _ in range(repeats):
             began = time.perf_counter()
-            to_json(await service.run(RUN, at=version, tasks=tasks))
+            await service.run_json(RUN, at=version, tasks=tasks)
             took.append(1e3 * (time.perf_counter() - began))
     return took
 

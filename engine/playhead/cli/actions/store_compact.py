@@ -87,15 +87,19 @@ def _told(
 def _print(leaving: Sequence[Leaving], done: Compacted | None, asked: Asked, *, do_it: bool) -> None:
     out = stdout()
     for flow, count in sorted(Counter(each.flow for each in leaving).items()):
-        out.print(Text(f"{flow}: {count:,} runs"))
+        out.print(Text(f"{flow}: {_runs(count)}"))
     if done is not None:
-        out.print(Text(f"{done.events:,} events of {done.runs:,} runs removed"))
+        out.print(Text(f"{done.events:,} events of {_runs(done.runs)} removed"))
         if done.skipped:
-            out.print(Text(f"{done.skipped:,} runs went on meanwhile and were left", style="yellow"))
+            out.print(Text(f"{_runs(done.skipped)} went on meanwhile and stayed", style="yellow"))
         if asked.archive is not None:
             out.print(Text(f"they are in {asked.archive}; what is in storage is there still"), soft_wrap=True)
     elif not leaving:
         out.print(Text("no run ended before that" if not do_it else "no run ended before that: nothing was removed"))
     else:
         events = sum(each.version for each in leaving)
-        out.print(Text(f"{events:,} events of {len(leaving):,} runs would be removed: give --yes to do it"))
+        out.print(Text(f"{events:,} events of {_runs(len(leaving))} would be removed: give --yes to do it"))
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'s' * (count != 1)}"
