@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
+from msgspec import structs
 from rich.console import Console, RenderableType
 
 from playhead.cli.moments import after, ago, micros_of, micros_since, span, took
@@ -14,15 +16,16 @@ from playhead.cli.rendering.events import event_json, event_line
 from playhead.cli.rendering.logs import log_line
 from playhead.cli.rendering.progress import Bars, Lines, picture
 from playhead.cli.rendering.run import failures_page, run_page
-from playhead.cli.rendering.steps import Lane, step_text, steps_of, steps_table
+from playhead.cli.rendering.steps import Cast, Lane, step_json, step_text, steps_of, steps_table
 from playhead.cli.rendering.tally import Tally
 from playhead.cli.rendering.values import result_json, result_page, result_text
 from playhead.client.logs import LogLine
 from playhead.core.events import FailureCategory, LossReason, RunCancelling, RunLost
 from playhead.core.replay import replay
 from playhead.core.state import TaskStatus
-from playhead.core.views import ErrorView, RunView, run_view
+from playhead.core.views import ErrorView, RunView, iso, run_view
 from playhead.errors import UsageError
+from playhead.ports.server import AgentView
 from tests.cli.stories import RUN, Story
 
 NOW = datetime(2027, 1, 15, 8, 0, 10, tzinfo=UTC)  # ten seconds after the stories begin
@@ -97,12 +100,12 @@ def test_each_event_stands_in_the_lane_of_who_did_it() -> None:
         (Lane.SERVER, "run asked for"),
         (Lane.SERVER, "ready for an agent"),
         (Lane.AGENT, "brisk-otter claims it, epoch 1"),
-        (Lane.RUNNER, "runner of epoch 1 begins"),
+        (Lane.RUNNER, "runner of epoch 1 begins (Python 3.11)"),
         (Lane.RUNNER, "journal opened"),
         (Lane.RUNNER, "load  asked for"),
-        (Lane.EXECUTOR, "load  begun"),
+        (Lane.EXECUTOR, "load  handed over"),
         (Lane.RUNNER, "load  failed, to be retried: raised"),
-        (Lane.EXECUTOR, "load  begun (attempt 2)"),
+        (Lane.EXECUTOR, "load  handed over (attempt 2)"),
         (Lane.EXECUTOR, "load  succeeded (attempt 2)"),
         (Lane.RUNNER, "run succeeded"),
     ]
@@ -121,20 +124,60 @@ def test_a_long_map_is_one_line_for_each_thing_done_with_counts_and_its_span() -
     steps = steps_of(story.recorded)[5:]
     assert [(step.text, step.count) for step in steps] == [
         ("parse  map of 1,000 asked for", 1),
-        ("parse.*  begun", 1000),
+        ("parse.*  handed over", 1000),
         ("parse.*  succeeded", 1000),
     ]
-    assert step_text(steps[1]) == "parse.*  begun  ×1,000 until +2.004s"
+    assert step_text(steps[1]) == "parse.*  handed over  ×1,000 until +2.004s"
 
 
 def test_a_short_map_is_told_one_by_one() -> None:
     steps = steps_of(Story().begun().mapped("parse", 2).done("parse.0").done("parse.1").recorded)[6:]
     assert [step.text for step in steps] == [
-        "parse.0  begun",
-        "parse.1  begun",
+        "parse.0  handed over",
+        "parse.1  handed over",
         "parse.0  succeeded",
         "parse.1  succeeded",
     ]
+
+
+def test_a_step_names_who_did_it_and_where_as_far_as_that_is_known() -> None:
+    story = Story().begun().submitted("load").done("load")
+    ended = story.recorded[-1]
+    assert ended.epoch is not None
+    assert ended.seq is not None
+    agent = AgentView(
+        agent="brisk-otter", kind="docker", labels=(), capacity=1, storages=(), key_ids=(), python="3.11", version="1",
+        state="joined", joined_at=iso(story.recorded[0].recorded_at) or "", last_contact_seconds=None, runs=(),
+    )  # fmt: skip
+    known = Cast({"brisk-otter": agent}, {(ended.epoch, ended.seq): "4 at tcp://10.0.0.1:40001"})
+    asked, ready, claimed, started, _, _, begun, done = (step_json(step) for step in steps_of(story.recorded, known))
+    assert (asked["who"], ready["who"]) == ("server", "server")
+    assert (claimed["text"], claimed["infrastructure"]) == ("brisk-otter (docker) claims it, epoch 1", "docker")
+    assert (started["who"], started["text"]) == ("server", "runner of epoch 1 begins (docker, Python 3.11)")
+    assert (begun["who"], begun["workers"]) == ("thread", [])
+    assert (done["who"], done["workers"]) == ("thread", ["4 at tcp://10.0.0.1:40001"])
+    assert "load  succeeded  on worker 4\n" in shown(steps_table(steps_of(story.recorded, known)))
+    newer = Cast({"brisk-otter": agent.model_copy(update={"joined_at": iso(story.now)})})
+    assert steps_of(story.recorded, newer)[2].infrastructure is None, "what it was then is not known any more"
+
+
+def test_a_folded_step_names_its_workers_or_their_number() -> None:
+    story = Story().begun().mapped("parse", 40)
+    for index in range(40):
+        story.done(f"parse.{index}")
+    ends = [item for item in story.recorded if item.type == "task.succeeded"]
+    for workers, told in ((2, "  on workers 0, 1\n"), (20, "  on 20 workers\n")):
+        names = {(end.epoch, end.seq): f"{index % workers} at tcp://h" for index, end in enumerate(ends)}
+        page = shown(steps_table(steps_of(story.recorded, Cast(workers=cast(Any, names)))))
+        assert page.endswith(f"parse.*  succeeded  ×40 until +0.085s{told}")
+
+
+def test_who_saw_a_runner_end_is_who_says_so() -> None:
+    def lost_by(actor: str) -> Lane:
+        *before, lost = Story().begun().say(RunLost(epoch=1, reason=LossReason.SIGNALLED, signal=9)).recorded
+        return steps_of([*before, structs.replace(lost, actor=actor)])[-1].lane
+
+    assert (lost_by("agent/brisk-otter"), lost_by("server")) == (Lane.AGENT, Lane.SERVER)
 
 
 def test_the_lanes_are_columns() -> None:
@@ -144,7 +187,7 @@ def test_the_lanes_are_columns() -> None:
     assert rows[0].index("run asked for") == columns[0]
     assert rows[2].index("brisk-otter") == columns[1]
     assert rows[3].index("runner of epoch") == columns[2]
-    assert rows[6].index("load  begun") == columns[3]
+    assert rows[6].index("load  handed over") == columns[3]
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from playhead.core.state import RunStatus
 from playhead.errors import UsageError
 from playhead.executors import DaskExecutor, ThreadExecutor
 from playhead.flows.flow import Flow
+from playhead.journal.format import WORKER_NOTE
 from playhead.journal.reader import read_journal
 from playhead.ports.executor import ClusterExecutor
-from playhead.runner.attempts import WORKER_NOTE
 from playhead.testing.gates import Gate, wait_at
 from playhead.testing.sample_calls import itself
 from tests.executors.clusters import dask_cluster, warmed

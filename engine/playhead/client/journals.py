@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from playhead.core import events as ev
@@ -63,13 +63,21 @@ class RunJournals:
             )
         return load_payload(self.storage, record, where=where)
 
+    def all(self) -> Iterator[Journal]:
+        """Each epoch's, in their order; empty for one whose runner never began. JournalCorrupt, TrustError."""
+        for epoch in sorted(self._places):
+            yield self._journal(epoch, self._places[epoch])
+
     def _record(self, ref: RecordRef, where: str) -> Record:
         epoch = Epoch(ref.epoch)
+        place = self._places.get(epoch)
+        if place is None:
+            raise StorageLost(
+                f"{where}: the log names no journal of epoch {epoch}", hint="pass the run's whole history"
+            )
+        return record_at(self._journal(epoch, place), Seq(ref.seq))
+
+    def _journal(self, epoch: Epoch, place: JournalPlace) -> Journal:
         if epoch not in self._read:
-            place = self._places.get(epoch)
-            if place is None:
-                raise StorageLost(
-                    f"{where}: the log names no journal of epoch {epoch}", hint="pass the run's whole history"
-                )
             self._read[epoch] = read_journal(self.storage, place, self._key.secret)
-        return record_at(self._read[epoch], Seq(ref.seq))
+        return self._read[epoch]

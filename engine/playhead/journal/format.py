@@ -30,6 +30,7 @@ MAGIC: Final = b"PHJB"
 FORMAT: Final = 1
 ENCRYPTED_FORMAT: Final = 2
 NO_MAC: Final = bytes(32)
+WORKER_NOTE: Final = "worker"  # in the note of an attempt's end: which worker computed it
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a length beyond this is damage, and must not become an allocation
 
 _HEADER: Final = struct.Struct(">4sB16sIIII32s")

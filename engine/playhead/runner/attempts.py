@@ -17,14 +17,13 @@ from typing import Any, Final
 from playhead.core import events as ev
 from playhead.core.events import FailureCategory
 from playhead.errors import InfrastructureLost, PlayheadError, TaskLost, UpstreamFailed
-from playhead.journal.format import Blob, Record
+from playhead.journal.format import WORKER_NOTE, Blob, Record
 from playhead.runner import perform as pf
 from playhead.runner import steps
 from playhead.runner.calls import Call, Stage
 from playhead.runner.means import Means
 from playhead.runner.upkeep import moment_after
 
-WORKER_NOTE: Final = "worker"  # in the private note of an attempt's end
 MAX_TASK_LOSSES: Final = 3  # a call that kills its worker must not do so for ever
 
 

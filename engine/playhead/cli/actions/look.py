@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,19 +14,19 @@ from playhead.cli.moments import micros_since
 from playhead.cli.output import print_json, stderr, stdout
 from playhead.cli.place import Place
 from playhead.cli.rendering.run import failures_page, run_page
-from playhead.cli.rendering.steps import steps_of, steps_table
+from playhead.cli.rendering.steps import Cast, Step, step_json, steps_of, steps_table
 from playhead.cli.rendering.tables import agents_table, flows_table, runs_table
 from playhead.cli.rendering.waiting import waiting_page
 from playhead.client.client import Client
 from playhead.client.journals import claims_of
 from playhead.client.outcomes import explain
+from playhead.client.workers import Workers, workers_of
 from playhead.core.names import check_name
 from playhead.core.state import RunStatus
 from playhead.core.views import ErrorView, RunSummary, RunView
 from playhead.errors import StorageError, TrustError, UsageError
 from playhead.home import Home
 from playhead.ports.server import MAX_PAGE, RunFilter
-from playhead.ports.store import Recorded
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,12 @@ def show_run(text: str, *, failures: bool, steps: bool, home: Path | None, serve
         async with place.client() as client:
             run = await client.find_run(text)
             view = await _explained(client, await client.run(run), place.home, must=failures)
-            history = [event async for event in client.history(run)] if steps else []
+            told = await _steps(client, view, place.home) if steps else None
         if as_json:
             shown = view if failures else _without_tracebacks(view)
-            print_json(run_json(shown, history if steps else None))
+            print_json(run_json(shown, told))
         else:
-            _print_run(view, history, failures=failures, steps=steps)
+            _print_run(view, told, failures=failures)
         return ExitCode.GOOD
 
     return asyncio.run(ask())
@@ -136,26 +137,33 @@ def cancel_run(text: str, *, home: Path | None, server: str | None, as_json: boo
     return asyncio.run(ask())
 
 
-def run_json(view: RunView, history: list[Recorded] | None = None) -> dict[str, Any]:
-    """The shape of `show RUN --json`, and of `replay RUN --json`; with `history`, what each lane did."""
+def run_json(view: RunView, steps: list[Step] | None = None) -> dict[str, Any]:
+    """The shape of `show RUN --json`, and of `replay RUN --json`; with `steps`, what each lane did."""
     shape = view.model_dump(mode="json")
-    if history is not None:
-        shape["steps"] = [
-            {"lane": step.lane.value, "text": step.text, "first": step.first, "last": step.last, "count": step.count}
-            for step in steps_of(history)
-        ]
+    if steps is not None:
+        shape["steps"] = [step_json(step) for step in steps]
     return shape
 
 
-def _print_run(view: RunView, history: list[Recorded], *, failures: bool, steps: bool) -> None:
+def _print_run(view: RunView, steps: list[Step] | None, *, failures: bool) -> None:
     console = stdout()
     console.print(run_page(view, _now()))
     if failures:
         console.print()
         console.print(failures_page(view))
-    if steps:
+    if steps is not None:
         console.print()
-        console.print(steps_table(steps_of(history)))
+        console.print(steps_table(steps))
+
+
+async def _steps(client: Client, view: RunView, home: Home) -> list[Step]:
+    """Who did what. Where the journals cannot be read here, without the names of workers, which the log does not have."""
+    history = [event async for event in client.history(view.run_id)]
+    agents = {agent.agent: agent for agent in await client.agents()}
+    workers: Workers = {}
+    with suppress(StorageError, TrustError):
+        workers = await asyncio.to_thread(workers_of, view, history, home)
+    return steps_of(history, Cast(agents, workers))
 
 
 async def _explained(client: Client, view: RunView, home: Home, *, must: bool) -> RunView:
