@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 import playhead
@@ -31,6 +31,7 @@ from playhead import (
     unmapped,
 )
 from playhead.core.views import RunView
+from playhead.executors import Executor
 
 
 @task
@@ -73,6 +74,17 @@ async def crawl(urls: list[str]) -> int:
 
 @flow(executor=ThreadExecutor(), run_config=UniversalRun(), schedule=Every(timedelta(minutes=5)))
 def nightly() -> None: ...
+
+
+class PoolExecutor(Executor, frozen=True):
+    """As another package has one."""
+
+    kind: Literal["pool"] = "pool"
+    workers: int = 4
+
+
+@flow(executor=PoolExecutor(workers=2))
+def elsewhere() -> None: ...
 
 
 @flow(executor=LocalExecutor())

@@ -46,7 +46,7 @@ class Crew(ABC):
         self._lock = threading.Lock()  # guards all below; no foreign code runs under it
         self._waiting: deque[Call] = deque()
         self._running: set[Call] = set()
-        self._abandoned = 0
+        self._abandoned: int = 0
         self._inbox: SimpleQueue[Call | None] = SimpleQueue()  # to idle threads; None asks one to leave
         self._idle = 0  # threads that wait at the inbox and have not been given a call
         self._members = 0  # threads, but those of abandoned calls

@@ -27,7 +27,12 @@ Workers = Annotated[int, Field(ge=1, le=MAX_WORKERS)]
 Opener = Callable[[Any], AbstractAsyncContextManager[OpenExecutor]]
 
 
-class _Spec(BaseModel, frozen=True, extra="forbid"):
+class Executor(BaseModel, frozen=True, extra="forbid"):
+    """What every spec extends, other people's too: `kind` is the name of the entry point that opens it, and the rest its settings.
+
+    It is sealed with its flow: its class must be importable wherever the flow runs.
+    """
+
     kind: str
 
     def open(self) -> AbstractAsyncContextManager[OpenExecutor]:
@@ -38,13 +43,13 @@ class _Spec(BaseModel, frozen=True, extra="forbid"):
         return _opener(self.kind)(self)
 
 
-class LocalExecutor(_Spec, frozen=True):
+class LocalExecutor(Executor, frozen=True):
     """In the runner's process, one call at a time."""
 
     kind: Literal["local"] = "local"
 
 
-class ThreadExecutor(_Spec, frozen=True):
+class ThreadExecutor(Executor, frozen=True):
     """In threads of the runner's process; coroutine functions on one event loop of their own.
 
     `workers` is how many calls run at a time; by default four for each core, at most 32.
@@ -54,7 +59,7 @@ class ThreadExecutor(_Spec, frozen=True):
     workers: Workers | None = None
 
 
-class ProcessExecutor(_Spec, frozen=True):
+class ProcessExecutor(Executor, frozen=True):
     """In worker processes of the same machine: a call that kills its worker ends nothing but itself.
 
     `workers` is how many calls run at a time; by default one for each core. `start_method` is how workers are made: forked
@@ -77,7 +82,7 @@ class DaskSecurity(BaseModel, frozen=True, extra="forbid"):
 _COUNTS: Final = ("workers", "threads_per_worker")  # that only the default kind of temporary cluster is made with
 
 
-class DaskExecutor(_Spec, frozen=True):
+class DaskExecutor(Executor, frozen=True):
     """On a Dask cluster: the one at `address`, or a temporary one that opens and closes with the flow run.
 
     A temporary cluster is of `workers` processes on the runner's machine, by default one for each core, with `threads_per_worker`

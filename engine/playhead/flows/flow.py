@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 from playhead.core.names import check_name
 from playhead.errors import BadParameter, MisusedCall, UsageError
-from playhead.executors.specs import AnyExecutor, DaskExecutor, LocalExecutor, ProcessExecutor, ThreadExecutor
+from playhead.executors.specs import DaskExecutor, Executor, LocalExecutor, ProcessExecutor, ThreadExecutor
 from playhead.flows.context import Session, session_or_none
 from playhead.flows.run_config import DockerRun, KnownRunConfig, LocalRun, UniversalRun
 from playhead.flows.schedule import Cron, Every
@@ -35,7 +35,7 @@ class Flow(Generic[P, R_co]):
         fn: Callable[P, R_co],
         *,
         name: str | None = None,
-        executor: AnyExecutor | None = None,
+        executor: Executor | None = None,
         run_config: KnownRunConfig | None = None,
         schedule: Cron | Every | None = None,
         log_prints: bool = False,
@@ -50,10 +50,11 @@ class Flow(Generic[P, R_co]):
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = check_name("flow", name or fn.__name__.strip("<>"))
-        _check_option(self.name, "executor", executor, _EXECUTORS)
+        if not isinstance(executor, Executor):  # another package's is as good as ours
+            _check_option(self.name, "executor", executor, _EXECUTORS)
         _check_option(self.name, "run_config", run_config, (UniversalRun, LocalRun, DockerRun))
         _check_option(self.name, "schedule", schedule, (Cron, Every))
-        self.executor = executor or ThreadExecutor()
+        self.executor: Executor = executor or ThreadExecutor()
         self.run_config = run_config or UniversalRun()
         self.schedule = schedule
         self.log_prints = log_prints
@@ -187,7 +188,7 @@ def flow(fn: Callable[P, R], /) -> Flow[P, R]: ...
 def flow(
     *,
     name: str | None = None,
-    executor: AnyExecutor | None = None,
+    executor: Executor | None = None,
     run_config: KnownRunConfig | None = None,
     schedule: Cron | Every | None = None,
     log_prints: bool = False,
@@ -198,7 +199,7 @@ def flow(
     /,
     *,
     name: str | None = None,
-    executor: AnyExecutor | None = None,
+    executor: Executor | None = None,
     run_config: KnownRunConfig | None = None,
     schedule: Cron | Every | None = None,
     log_prints: bool = False,
