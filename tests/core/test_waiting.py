@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from playhead.core import events as ev
-from playhead.core.kinds import ReleaseReason
+from playhead.core.kinds import CrashReason, FailureCategory, LossReason, ReleaseReason
 from playhead.core.matching import Lack
 from playhead.core.names import Micros, TaskKey
 from playhead.core.standings import AgentStanding, Known, Standing, standings
 from playhead.core.state import RunState
 from playhead.core.task_waits import MAX_TASKS, TaskWaiting, TaskWaitsFor, first_waiting, task_waiting
 from playhead.core.tasks import task_of
+from playhead.core.troubles import FAILED, RELEASED, Trouble
 from playhead.core.waiting import MAX_AGENTS, RunWaiting, WaitsFor, run_waiting
 from tests.core.samples import KEY_ID, MAC, RUNNING, STORAGE, after, claimed, scheduled, task_events
 
@@ -32,8 +33,9 @@ OTTER = Known(
 )  # fmt: skip
 
 
-def why(state: RunState, *agents: Known, now: int = 10) -> RunWaiting:
-    return run_waiting(state, standings(state.head, agents, silence_seconds=SILENCE), now=Micros(now))
+def why(state: RunState, *agents: Known, now: int = 10, trouble: Trouble | None = None) -> RunWaiting:
+    near = standings(state.head, agents, silence_seconds=SILENCE)
+    return run_waiting(state, near, now=Micros(now), trouble=trouble)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +49,13 @@ def why(state: RunState, *agents: Known, now: int = 10) -> RunWaiting:
         ({"left": True}, Standing.LEFT, WaitsFor.AGENT, "has left"),
         ({"gave_back": ReleaseReason.NOT_ALLOWED}, Standing.REFUSES, WaitsFor.AGENT, "not on the agent's lists"),
         ({"gave_back": ReleaseReason.REFUSED}, Standing.REFUSES, WaitsFor.AGENT, "not what was signed"),
-        ({"gave_back": ReleaseReason.LAUNCH_FAILED}, Standing.FITS, WaitsFor.CLAIM, "gave it back (launch_failed)"),
-        ({"gave_back": ReleaseReason.DRAINING}, Standing.FITS, WaitsFor.CLAIM, "gave it back (draining)"),
+        (
+            {"gave_back": ReleaseReason.LAUNCH_FAILED},
+            Standing.FITS,
+            WaitsFor.CLAIM,
+            "gave it back (launch_failed: the agent could",
+        ),
+        ({"gave_back": ReleaseReason.DRAINING}, Standing.FITS, WaitsFor.CLAIM, "gave it back (draining: "),
         ({"offers": joined(kind="docker")}, Standing.LACKS, WaitsFor.AGENT, "lacks kind local (it has docker)"),
         ({"offers": joined(storages=())}, Standing.LACKS, WaitsFor.AGENT, f"lacks storage {STORAGE} (it has none)"),
         ({"offers": joined(key_ids=())}, Standing.LACKS, WaitsFor.AGENT, f"lacks key {KEY_ID}"),
@@ -118,6 +125,16 @@ def test_many_agents_are_counted_and_the_nearest_named() -> None:
         (RUNNING, WaitsFor.TASKS, "0 tasks are computed, 0 wait"),
         ((*RUNNING, ev.RunCancelling()), WaitsFor.END, "asked to end"),
         ((*RUNNING, ev.RunCancelled(at=5)), WaitsFor.NOTHING, "it has ended: cancelled"),
+        (
+            (*RUNNING, ev.RunFailed(at=5, mac=MAC, category=FailureCategory.FLOW_LOAD)),
+            WaitsFor.NOTHING,
+            "it has failed: the sealed code does not load where it ran",
+        ),
+        (
+            (*RUNNING, ev.RunFailed(at=5, mac=MAC, category=FailureCategory.LOST, task="page")),
+            WaitsFor.NOTHING,
+            "it has failed in task page: what computed it was lost more often",
+        ),
     ],
 )
 def test_a_run_waits_for_one_thing_at_a_time(events: tuple[ev.Event, ...], waits_for: WaitsFor, says: str) -> None:
@@ -173,12 +190,55 @@ def test_of_very_many_tasks_the_first_are_told() -> None:
     assert [one.key for one in first_waiting(state)] == [f"wide.{n}" for n in range(MAX_TASKS)]
 
 
-def test_every_standing_and_every_release_has_its_words() -> None:
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        ({"reason": LossReason.EXITED, "exit_code": 0}, "when its process ended with exit code 0"),
+        ({"reason": LossReason.SIGNALLED, "signal": 9}, "when its process was killed by SIGKILL"),
+        ({"reason": LossReason.SIGNALLED, "signal": 99}, "when its process was killed by signal 99"),
+        ({"reason": LossReason.LEASE_EXPIRED}, "when nothing was heard of it"),
+        ({"reason": LossReason.OUT_OF_MEMORY}, "when its container was out of memory"),
+    ],
+)
+def test_a_run_that_lost_its_runner_says_how_while_it_waits_for_another_and_when_it_has_crashed(
+    loss: dict[str, Any], says: str
+) -> None:
+    lost = ev.RunLost(epoch=1, **loss)
+    ready = after(*RUNNING, lost)
+    told = why(ready, OTTER, trouble=lost)
+    assert told.waits_for is WaitsFor.CLAIM
+    assert (told.lost or "").startswith(f"its runner was lost once, {says}")
+    crashed = why(after(ev.RunCrashed(reason=CrashReason.LOSSES), state=ready), trouble=lost)
+    assert crashed.because.startswith("it has crashed: its runner was lost 1 times, as often as a run may lose one")
+    assert says in crashed.because
+    assert crashed.lost is None
+    assert crashed.help
+
+
+def test_a_runner_that_its_agent_ended_is_no_loss_that_counts() -> None:
+    lost = ev.RunLost(epoch=1, reason=LossReason.DRAINED)
+    assert why(after(*RUNNING, lost), OTTER, trouble=lost).lost == "its runner was lost when its agent ended"
+
+
+@pytest.mark.parametrize("reason", set(ReleaseReason) - {ReleaseReason.DRAINING}, ids=str)
+def test_why_a_claim_went_back_is_said_with_what_would_help_as_long_as_it_waits_and_when_it_has_crashed(
+    reason: ReleaseReason,
+) -> None:
+    released = ev.RunReleased(epoch=1, reason=reason)
+    waiting = after(scheduled(), ev.RunReady(), claimed(), released)
+    told = why(waiting, replace(OTTER, gave_back=reason), trouble=released)
+    crashed = why(after(ev.RunCrashed(reason=CrashReason.RELEASES), state=waiting), trouble=released)
+    for one in (told, crashed):
+        assert RELEASED[reason] in one.because
+        assert one.help
+
+
+def test_every_standing_and_every_reason_has_its_words() -> None:
     for standing in Standing:
         one = AgentStanding(
             agent="otter", kind="local", standing=standing, lacks=(), busy=0, capacity=1, last_contact_seconds=None,
             gave_back=ReleaseReason.REFUSED if standing is Standing.REFUSES else None,
         )  # fmt: skip
         assert run_waiting(READY, [one], now=Micros(0)).because
-    for reason in ReleaseReason:
-        assert why(READY, replace(OTTER, gave_back=reason)).because
+    assert RELEASED.keys() == set(ReleaseReason)
+    assert FAILED.keys() == set(FailureCategory)

@@ -57,7 +57,7 @@ REPORTED = port.Reported(position=9, state=RunStatus.RUNNING, cancelling=False)
 def waiting() -> RunWaiting:
     return RunWaiting(
         run_id=RUN, flow="crawl", state=RunStatus.READY, waits_for=WaitsFor.AGENT, because="no agent has ever joined",
-        help="start one", due=None, agents=(), tasks=(),
+        help="start one", lost=None, due=None, agents=(), tasks=(),
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from playhead.core import events as ev
 from playhead.core.standings import Standing
+from playhead.core.state import RunStatus
 from playhead.core.task_waits import TaskWaitsFor
 from playhead.core.waiting import RunWaiting, WaitsFor
 from playhead.errors import NotFound
-from playhead.ports.server import ReleaseRequest
+from playhead.ports.server import DiedRequest, ReleaseRequest
 from playhead.service.read_models import ReadModels, Row
 from tests.service.world import ADOPTED, World, agent, flow, open_world, run_id, submitted
 
@@ -69,6 +70,24 @@ async def test_why_each_agent_gave_it_back_is_remembered() -> None:
             ("otter", Standing.FITS, ev.ReleaseReason.LAUNCH_FAILED),
             ("badger", Standing.REFUSES, ev.ReleaseReason.NOT_ALLOWED),
         ]
+
+
+async def test_a_runner_that_ended_well_without_an_outcome_is_told_until_the_next_begins_and_when_it_crashed() -> None:
+    async with open_world() as world:
+        claimed = await world.running()
+        for tries in range(1, 4):
+            await world.service.died(run_id(1), DiedRequest(epoch=claimed.epoch, exit_code=0))
+            if tries < 3:
+                times = "once," if tries == 1 else f"{tries} times, the last time"
+                how = f"its runner was lost {times} when its process ended with exit code 0"
+                assert (await why(world)).lost == how
+                claimed = await world.claim(claim=world.clock.new_id())
+                assert (await why(world)).lost == how
+                await world.start(claimed)
+        told = await why(world)
+        assert (told.state, told.waits_for) == (RunStatus.CRASHED, WaitsFor.NOTHING)
+        assert "its runner was lost 3 times" in told.because
+        assert told.because.endswith("the last one when its process ended with exit code 0")
 
 
 async def test_one_task_may_be_asked_for_and_an_unknown_one_is_refused() -> None:

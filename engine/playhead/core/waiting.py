@@ -1,20 +1,23 @@
 """Why a run waits: the one thing that it waits for now, in a sentence, and what would make it go on. Pure.
 
-A run waits first for its time, then for an agent that could take it, for room there, for its runner, and for its tasks.
+A run waits first for its time, then for an agent that could take it, for room there, for its runner, and for its tasks. One that has ended
+waits for nothing: what ended it is said, as far as the log knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from playhead.core.kinds import ReleaseReason
+from playhead.core import events as ev
+from playhead.core import troubles
+from playhead.core.kinds import CrashReason, LossReason, ReleaseReason
 from playhead.core.matching import UNIVERSAL, Lack
 from playhead.core.names import Micros
 from playhead.core.standings import AgentStanding, Lacking, Standing
-from playhead.core.state import RunState, RunStatus, TaskState, TaskStatus
+from playhead.core.state import RunHead, RunState, RunStatus, TaskState, TaskStatus
 from playhead.core.task_waits import TaskWaiting, first_waiting, task_waiting
 from playhead.core.views import View, iso
 
@@ -40,17 +43,23 @@ class RunWaiting(View):
     waits_for: WaitsFor
     because: str  # a sentence
     help: str | None  # what would make it go on, where somebody can do that
+    lost: str | None  # how its last runner was lost, of a run that has not ended and had one before
     due: str | None  # while it is scheduled
     agents: tuple[AgentStanding, ...]  # while it is scheduled or ready: the nearest 20
     tasks: tuple[TaskWaiting, ...]  # the one that was asked for; or the first 20 that wait, while its runner is at work
 
 
 def run_waiting(
-    state: RunState, agents: Sequence[AgentStanding], *, now: Micros, task: TaskState | None = None
+    state: RunState,
+    agents: Sequence[AgentStanding],
+    *,
+    now: Micros,
+    trouble: troubles.Trouble | None = None,
+    task: TaskState | None = None,
 ) -> RunWaiting:
-    """`agents` are the nearest first; of a run that has an agent they say nothing, and may be left out."""
+    """`agents` are the nearest first; of a run that has an agent they say nothing, and may be left out. `trouble`: its newest, if known."""
     head = state.head
-    reason = _reason(state, agents, now)
+    reason = _reason(state, agents, now, trouble)
     tasks = first_waiting(state) if head.status is RunStatus.RUNNING else ()
     return RunWaiting(
         run_id=head.run,
@@ -59,6 +68,7 @@ def run_waiting(
         waits_for=reason.waits_for,
         because=reason.because,
         help=reason.help,
+        lost=None if head.status.terminal else _lost(head, trouble),
         due=iso(head.scheduled_for) if head.status is RunStatus.SCHEDULED else None,
         agents=tuple(agents[:MAX_AGENTS]),
         tasks=tasks if task is None else (task_waiting(state, task),),
@@ -72,7 +82,16 @@ class _Reason:
     help: str | None = None
 
 
-def _reason(state: RunState, agents: Sequence[AgentStanding], now: Micros) -> _Reason:
+def _lost(head: RunHead, trouble: troubles.Trouble | None) -> str | None:
+    if not isinstance(trouble, ev.RunLost):
+        return None
+    times = {0: "", 1: " once,"}.get(
+        head.losses, f" {head.losses} times, the last time"
+    )  # a drained one does not count
+    return f"its runner was lost{times} {troubles.lost(trouble)}"
+
+
+def _reason(state: RunState, agents: Sequence[AgentStanding], now: Micros, trouble: troubles.Trouble | None) -> _Reason:
     head = state.head
     match head.status:
         case RunStatus.SCHEDULED if head.scheduled_for > now:
@@ -90,8 +109,28 @@ def _reason(state: RunState, agents: Sequence[AgentStanding], now: Micros) -> _R
             return _Reason(WaitsFor.TASKS, f"its runner at agent {head.agent} is at work: {_counted(state)}")
         case RunStatus.CANCELLING:
             return _Reason(WaitsFor.END, f"it was asked to end, and its runner at agent {head.agent} has not ended yet")
+        case RunStatus.FAILED:
+            return _Reason(WaitsFor.NOTHING, f"it has failed{_failure(head)}", _FAILURES)
+        case RunStatus.CRASHED:
+            because = f"it has crashed: {troubles.crashed(head.crash, head.losses, trouble)}"
+            return _Reason(WaitsFor.NOTHING, because, _after_crash(head, trouble))
         case _:
             return _Reason(WaitsFor.NOTHING, f"it has ended: {head.status}")
+
+
+def _failure(head: RunHead) -> str:
+    where = f" in task {head.failed_task}" if head.failed_task is not None else ""
+    return where + (f": {troubles.FAILED[head.category]}" if head.category is not None else "")
+
+
+def _after_crash(head: RunHead, trouble: troubles.Trouble | None) -> str | None:
+    match trouble:
+        case ev.RunReleased(reason=reason):
+            return _AFTER_RELEASE.get(reason)
+        case ev.RunLost(reason=LossReason.OUT_OF_MEMORY):
+            return "give its container more memory: DockerRun(memory_mb=…)"
+        case _:
+            return None if head.crash is CrashReason.EMBEDDING_ENDED else _OUTPUT
 
 
 def _counted(state: RunState) -> str:
@@ -111,7 +150,8 @@ def _fits(agents: Sequence[AgentStanding]) -> _Reason:
     nearest = agents[0]
     if nearest.gave_back is None:
         return _Reason(WaitsFor.CLAIM, f"{_named(agents)} can take it, with room for more")
-    because = f"agent {nearest.agent} gave it back ({nearest.gave_back}), and takes it again after a rest"
+    why = troubles.RELEASED[nearest.gave_back]
+    because = f"agent {nearest.agent} gave it back ({nearest.gave_back}: {why}), and takes it again after a rest"
     return _Reason(WaitsFor.CLAIM, because, _AFTER_RELEASE.get(nearest.gave_back))
 
 
@@ -133,10 +173,10 @@ def _draining(agents: Sequence[AgentStanding]) -> _Reason:
 
 
 def _refuses(agents: Sequence[AgentStanding]) -> _Reason:
-    why = _WHY_REFUSED[agents[0].gave_back]
-    return _Reason(
-        WaitsFor.AGENT, f"{_named(agents)} had it, and takes it no more: {why}", "the agent's own log says which"
-    )
+    gave_back = agents[0].gave_back
+    assert gave_back is not None, "it refuses by what it gave back"
+    because = f"{_named(agents)} had it, and takes it no more: {troubles.RELEASED[gave_back]}"
+    return _Reason(WaitsFor.AGENT, because, "the agent's own log says which")
 
 
 def _left(agents: Sequence[AgentStanding]) -> _Reason:
@@ -168,16 +208,19 @@ _WHY_READY: Final[dict[Standing, Callable[[Sequence[AgentStanding]], _Reason]]] 
     Standing.LEFT: _left,
     Standing.LACKS: _lacks,
 }
-_AFTER_RELEASE: Final[dict[ReleaseReason, str]] = {
+_AFTER_RELEASE: Final[Mapping[ReleaseReason, str]] = {
     ReleaseReason.LAUNCH_FAILED: "the agent's own log says why it could not launch it",
     ReleaseReason.LAUNCH_TIMED_OUT: "the agent's own log says how far its launch came",
-    ReleaseReason.RUNNER_DIED: "its runner ended before it began: the agent's own log says how, and where its output is",
-    ReleaseReason.STORAGE_UNREACHABLE: "the agent could not reach your storage: is it there, and may the agent read it?",
+    ReleaseReason.RUNNER_DIED: "the agent's own log says how, and where its output is",
+    ReleaseReason.STORAGE_UNREACHABLE: "is it there, and may the agent read it? Containers must have it under the agent's own path",
+    ReleaseReason.REFUSED: "the agent's own log says which",
+    ReleaseReason.NOT_ALLOWED: "the agent's own log says which",
+    ReleaseReason.IMAGE_MISSING: "build or pull it on the engine's host, or give the agent credentials for its registry",
+    ReleaseReason.IMAGE_UNFIT: "build it with the agent's version of Playhead and Python; the agent's own log says what differs",
+    ReleaseReason.INFRASTRUCTURE_UNREACHABLE: "is it running, and may the agent use it? `playhead doctor` there looks",
 }
-_WHY_REFUSED: Final[dict[ReleaseReason | None, str]] = {
-    ReleaseReason.NOT_ALLOWED: "it is not on the agent's lists of what it takes",
-    ReleaseReason.REFUSED: "what the server says of it is not what was signed",
-}
+_FAILURES: Final = "`playhead show RUN --failures` says what was raised, and where"
+_OUTPUT: Final = "the agent's own log says where the runner's output is"
 _WORD: Final = {
     Lack.KIND: "kind", Lack.LABELS: "label", Lack.STORAGE: "storage", Lack.KEY: "key", Lack.PYTHON: "Python",
 }  # fmt: skip

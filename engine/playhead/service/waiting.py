@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from playhead.core import events as ev
 from playhead.core.kinds import ReleaseReason
 from playhead.core.names import TaskKey, Version, run_stream
+from playhead.core.replay import event_of
 from playhead.core.standings import AgentStanding, Known, standings
 from playhead.core.state import RunState, RunStatus, TaskState
 from playhead.core.tasks import task_of
+from playhead.core.troubles import Trouble
 from playhead.core.waiting import RunWaiting, run_waiting
 from playhead.errors import NotFound
 from playhead.ports.clock import Clock
@@ -19,9 +22,22 @@ from playhead.service.agents import Agents, AgentStatus
 from playhead.service.queries import Queries
 from playhead.service.settings import ServiceSettings
 
-LOOK_BACK: Final = 100  # events of a run in which its newest releases are looked for: a claim and its release are two
+LOOK_BACK: Final = 100  # events of a run in which its newest troubles are looked for: a claim and its release are two
 
 _WITHOUT_AGENT: Final = (RunStatus.SCHEDULED, RunStatus.READY)
+_TROUBLED: Final = (
+    RunStatus.READY,
+    RunStatus.CLAIMED,
+    RunStatus.CRASHED,
+)  # its newest trouble, if any, is near its newest event
+
+
+@dataclass(slots=True)
+class _Past:
+    """What a run's newest events tell of its runners. `gave_back`: why each agent gave it back last."""
+
+    gave_back: dict[str, ReleaseReason] = field(default_factory=dict[str, ReleaseReason])
+    trouble: Trouble | None = None
 
 
 class Waiting:
@@ -38,16 +54,16 @@ class Waiting:
         """NotFound: no such run; or it has no such task."""
         state = await self._queries.state(run)
         wanted = _task(state, task) if task is not None else None
-        agents = await self._standings(state) if state.status in _WITHOUT_AGENT else ()
+        past = await self._past(state)
+        agents = await self._standings(state, past.gave_back) if state.status in _WITHOUT_AGENT else ()
         now = self._clock.now()
         return await self._queries.made_of(
             state,
-            lambda state: run_waiting(state, agents, now=now, task=wanted),
+            lambda state: run_waiting(state, agents, now=now, trouble=past.trouble, task=wanted),
             tasks=state.status is RunStatus.RUNNING,
         )
 
-    async def _standings(self, state: RunState) -> list[AgentStanding]:
-        gave_back = await self._gave_back(state)
+    async def _standings(self, state: RunState, gave_back: Mapping[str, ReleaseReason]) -> list[AgentStanding]:
         known = [
             Known(
                 agent=view.agent,
@@ -63,20 +79,29 @@ class Waiting:
         ]
         return standings(state.head, known, silence_seconds=self._settings.agent_silence_seconds)
 
-    async def _gave_back(self, state: RunState) -> Mapping[str, ReleaseReason]:
-        """Why each agent gave the run back last, as far as its newest events tell."""
+    async def _past(self, state: RunState) -> _Past:
+        past = _Past()
+        if not state.head.epoch or state.status not in _TROUBLED:
+            return past
         claimed_by: dict[int, str] = {}
-        reasons: dict[str, ReleaseReason] = {}
-        if not state.head.epoch:
-            return reasons
         first = Version(max(0, state.version - LOOK_BACK))
         async for page in self._store.read_stream(run_stream(state.head.run), after=first, upto=state.version):
             for recorded in page:
-                if recorded.type == ev.RunClaimed.TYPE:
-                    claimed_by[recorded.data["epoch"]] = recorded.data["agent"]
-                elif recorded.type == ev.RunReleased.TYPE and recorded.data["epoch"] in claimed_by:
-                    reasons[claimed_by[recorded.data["epoch"]]] = ReleaseReason(recorded.data["reason"])
-        return reasons
+                match event_of(recorded) if recorded.type in _TOLD else None:
+                    case ev.RunClaimed(epoch=epoch, agent=agent):
+                        claimed_by[epoch] = agent
+                    case ev.RunReleased() as released:
+                        past.trouble = released
+                        if released.epoch in claimed_by:
+                            past.gave_back[claimed_by[released.epoch]] = released.reason
+                    case ev.RunLost() as lost:
+                        past.trouble = lost
+                    case _:
+                        pass
+        return past
+
+
+_TOLD: Final = frozenset({ev.RunClaimed.TYPE, ev.RunReleased.TYPE, ev.RunLost.TYPE})
 
 
 def _task(state: RunState, key: str) -> TaskState:

@@ -111,12 +111,18 @@ def show_run(text: str, *, failures: bool, steps: bool, home: Path | None, serve
 
 def say_why(text: str, *, task: str | None, home: Path | None, server: str | None, as_json: bool) -> int:
     async def ask() -> int:
-        async with Place.of(home, server).client() as client:
-            waiting = await client.why(await client.find_run(text), task=task)
+        place = Place.of(home, server)
+        async with place.client() as client:
+            run = await client.find_run(text)
+            waiting = await client.why(run, task=task)
+            error = None
+            if waiting.state is RunStatus.FAILED:
+                view = await client.run(run, tasks=False)
+                error = _short((await _explained(client, view, place.home, must=False)).error)
         if as_json:
-            print_json(waiting.model_dump(mode="json"))
+            print_json(waiting.model_dump(mode="json") | {"error": error and error.model_dump(mode="json")})
         else:
-            stdout().print(waiting_page(waiting, _now()))
+            stdout().print(waiting_page(waiting, _now(), error))
         return ExitCode.GOOD
 
     return asyncio.run(ask())

@@ -9,17 +9,23 @@ from rich.table import Table
 from rich.text import Text
 
 from playhead.cli.moments import ago, span
+from playhead.cli.rendering.run import error_line
 from playhead.cli.rendering.states import styled
 from playhead.cli.rendering.tables import plain_table
 from playhead.core.standings import AgentStanding
 from playhead.core.task_waits import TaskWaiting, TaskWaitsFor
+from playhead.core.views import ErrorView
 from playhead.core.waiting import RunWaiting
 
 
-def waiting_page(waiting: RunWaiting, now: datetime) -> RenderableType:
-    """What `why RUN` prints."""
+def waiting_page(waiting: RunWaiting, now: datetime, error: ErrorView | None = None) -> RenderableType:
+    """What `why RUN` prints. `error`: what ended a run that failed, as it reads on the user's side."""
     head = Text.assemble((waiting.flow, "bold"), "  ", waiting.run_id, "  ", styled(waiting.state))
     lines = [head, Text(f"  {waiting.because}" + (f" ({ago(waiting.due, now)})" if waiting.due else ""))]
+    if error is not None:
+        lines.append(Text(f"  {error_line(error)}", style="red"))
+    if waiting.lost is not None:
+        lines.append(Text(f"  {waiting.lost}", style="yellow"))
     if waiting.help is not None:
         lines.append(Text(f"  {waiting.help}", style="dim"))
     parts: list[RenderableType] = [Text("\n").join(lines)]
