@@ -52,8 +52,8 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     # beside the engine: of it only the command line imports this, for `playhead store check`
     "testing": ("errors", "core", "ports", "log", "runner", "agent", "engine"),
     "cli": (
-        "errors", "core", "core.replay", "ports", "server", "settings", "credentials", "trust", "home", "flows", "client", "agent",
-        "hosting", "embedded", "testing", "log", "upkeep",
+        "errors", "background", "core", "core.replay", "ports", "server", "settings", "credentials", "trust", "home", "flows", "client",
+        "agent", "hosting", "embedded", "testing", "log", "upkeep",
     ),
     # nothing of it imports these
     "adapters": ("errors", "background", "core", "ports", "log", "executors", "trust", "home", "flows", "runner", "agent"),

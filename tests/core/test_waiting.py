@@ -103,8 +103,9 @@ def test_the_nearest_agent_decides_and_comes_first() -> None:
     docker = replace(OTTER, agent="docker", offers=joined(kind="docker"))
     gone = replace(OTTER, agent="gone", left=True)
     full = replace(OTTER, agent="full", busy=9)
-    told = why(READY, far, docker, gone, full)
-    assert [one.agent for one in told.agents] == ["full", "gone", "docker", "far"]
+    away = replace(docker, agent="away", left=True)
+    told = why(READY, away, far, docker, gone, full)
+    assert [one.agent for one in told.agents] == ["full", "gone", "docker", "far", "away"]
     assert told.waits_for is WaitsFor.ROOM
     assert "gone" not in told.because
 

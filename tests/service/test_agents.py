@@ -57,7 +57,10 @@ async def test_an_agent_that_drains_or_has_left_claims_nothing_until_it_joins_ag
             assert (await world.service.agents())[0].state == state
             with pytest.raises(Refused) as refused:
                 await world.claim(2)
-            assert refused.value.code == "draining"
+            assert refused.value.code == state
+            with pytest.raises(Refused) as refused:
+                await world.service.agent_beat("otter")
+            assert refused.value.code == state, "it may have missed that it was told to"
         assert await world.state() == "running", "what it runs goes on"
         await world.service.drain("otter")
         kinds = [event.type for event in await world.recorded("agent.draining", "agent.left")]

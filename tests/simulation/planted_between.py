@@ -197,7 +197,7 @@ def drains_only_itself(patch: pytest.MonkeyPatch) -> None:
     async def anybody(_agents: Agents, _agent: str) -> None:
         await asyncio.sleep(0)
 
-    put_in_place(patch, Agents, "check_may_claim", anybody)
+    put_in_place(patch, Agents, "check_joined", anybody)
 
 
 def keeps_slots_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from playhead.agent.asking import passing, persistently
 from playhead.agent.custody import Custody, Means
 from playhead.agent.follower import Follower
 from playhead.agent.infrastructure import Infrastructure, Launched
+from playhead.agent.once import Pass
 from playhead.agent.pace import Pace
 from playhead.agent.ready import ReadyRuns
 from playhead.agent.user_side import UserSide
@@ -71,6 +72,7 @@ class Agent:
         self._drain_asked = anyio.Event()
         self._emptied = anyio.Event()
         self._left = anyio.Event()
+        self._pass: Pass | None = None
 
     @property
     def name(self) -> str:
@@ -101,6 +103,19 @@ class Agent:
     def drain(self) -> None:
         """Take no more runs; `run` returns when the last of those in custody has ended."""
         self._drain_asked.set()
+
+    async def once(self) -> Pass:
+        """Take what is ready, and what becomes ready meanwhile; drain when nothing is left. Returns when `run` has done its last."""
+        noted = self._pass = Pass()
+        while True:
+            await self._ready.until_empty()
+            await self._idle()
+            await self._follower.look()  # a run that was lost here is ready again
+            if self._ready.empty and not self._custodies:
+                break
+        self.drain()
+        await self.left()
+        return noted
 
     async def left(self) -> None:
         """Return when `run` has done its last."""
@@ -167,6 +182,8 @@ class Agent:
         del self._custodies[custody]
         if slot is not None:
             self._slots.release_on_behalf_of(slot)
+        if self._pass is not None and not self._pass.note(custody):
+            self._ready.never(custody.run)
         self._emptied.set()
 
     async def _learn_wanted_keys(self) -> None:
@@ -192,8 +209,11 @@ class Agent:
             await self._learn_keys()
             try:
                 await self._api.agent_beat(self.name)
-            except (NotFound, Refused):
-                await self.rejoin()
+            except (NotFound, Refused) as error:
+                if error.code == "draining":  # it was asked for while this agent heard nothing
+                    self.drain()
+                else:
+                    await self.rejoin()
             except PlayheadError as error:
                 if not passing(error):
                     raise
@@ -208,6 +228,10 @@ class Agent:
         await self._drain_asked.wait()
         with suppress(NotFound, Refused):
             await persistently(lambda: self._api.drain(self.name), self._pace)
+        await self._idle()
+        _log.info("agent %s has drained, and ends", self.name)
+
+    async def _idle(self) -> None:
         while self._custodies:
             self._emptied = anyio.Event()
             await self._emptied.wait()

@@ -64,6 +64,7 @@ class Custody:
         self.run = run
         self.epoch = 0
         self.launched: Launched | None = None
+        self.gave_back: ReleaseReason | None = None  # why it claimed the run and did not launch it
 
     @classmethod
     def adopted(cls, means: Means, launched: Launched) -> Custody:
@@ -165,6 +166,7 @@ class Custody:
                     await self._release(claimed, ReleaseReason.DRAINING)
             raise
         if reason is not None:
+            self.gave_back = reason
             if reason is ReleaseReason.NOT_ALLOWED:
                 self._means.ready.never(self.run)
             else:

@@ -80,6 +80,7 @@ class Follower:
         self._pace = pace
         self._fits: OrderedDict[str, bool] = OrderedDict()
         self._looked = False
+        self._first_look = anyio.Event()
         self._breaks = 0  # of the event stream, since it last told anything
 
     async def run(self) -> None:
@@ -91,6 +92,11 @@ class Follower:
         """The agent has other keys than it had: what did not fit may fit now."""
         self._agent = joined
         self._fits.clear()
+        await self._look()
+
+    async def look(self) -> None:
+        """Offer what is ready by now. Not before the first look is over, which gives back what an earlier life left."""
+        await self._first_look.wait()
         await self._look()
 
     async def _follow(self) -> None:
@@ -170,6 +176,7 @@ class Follower:
             live = await self._rows(RunFilter(state=_LIVE, agent=self._agent.agent), info.position)
             current = {row.run_id for row in live if row.attempt == held.get(row.run_id)}
             await self._settle(held, current, info.position)
+        self._first_look.set()
         return info
 
     async def _give_back(self, position: int) -> None:

@@ -32,7 +32,13 @@ class ReadyRuns:
         self._never: OrderedDict[str, None] = OrderedDict()
         self._overflowed = False
         self._changed = anyio.Event()
+        self._emptied = anyio.Event()
         self._asked_for_more = anyio.Event()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is on the list, and nothing rests."""
+        return not self._ready and not self._resting
 
     def offer(self, run: str, epoch: int = 0) -> None:
         """The run is ready, and fits."""
@@ -52,6 +58,7 @@ class ReadyRuns:
         """The run is no longer ready, or another agent has it."""
         self._ready.pop(run, None)
         self._resting.pop(run, None)
+        self._note_emptied()
 
     async def take(self) -> Ready:
         """The run that has waited longest, as soon as there is one."""
@@ -59,7 +66,9 @@ class ReadyRuns:
             self._wake()
             if self._ready:
                 run = next(iter(self._ready))
-                return Ready(run, self._ready.pop(run))
+                ready = Ready(run, self._ready.pop(run))
+                self._note_emptied()
+                return ready
             if self._overflowed:
                 self._overflowed = False
                 self._asked_for_more.set()
@@ -86,10 +95,20 @@ class ReadyRuns:
         self._never.pop(run, None)
         self._failures.pop(run, None)
 
+    async def until_empty(self) -> None:
+        """Return when the list is empty; what it had no room for is then asked for again."""
+        while not self.empty:
+            self._emptied = anyio.Event()
+            await self._emptied.wait()
+
     async def wanting_more(self) -> None:
         """Return when the list ran empty after it had no room for a run."""
         await self._asked_for_more.wait()
         self._asked_for_more = anyio.Event()
+
+    def _note_emptied(self) -> None:
+        if self.empty:
+            self._emptied.set()
 
     def _wake(self) -> None:
         now = anyio.current_time()

@@ -68,6 +68,12 @@ AllowModule = Annotated[
 AgentName = Annotated[
     str | None, typer.Option("--name", help="The agent's name. (default: its last one, or random words)")
 ]
+Once = Annotated[
+    bool,
+    typer.Option(
+        "--once", help="Take what is ready, and end when nothing is left; the exit code says how the runs ended."
+    ),
+]
 Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. (default: one for each CPU)")]
 DockerHost = Annotated[
     str | None,

@@ -185,6 +185,10 @@ class Client:
     async def agents(self) -> tuple[AgentView, ...]:
         return await self.api.agents()
 
+    async def drain(self, agent: str) -> None:
+        """Have the agent take no more runs, and end when those that it has have ended. Started again, it takes runs as before."""
+        await self.api.drain(agent)
+
     async def run(self, run: str, *, at: int | None = None, tasks: bool = True) -> RunView:
         """The run now, or as it was at version `at` of its stream."""
         return await self.api.run(run, at=at, tasks=tasks)

@@ -59,7 +59,8 @@ class Known:
 
 def standings(run: matching.Wants, agents: Iterable[Known], *, silence_seconds: float) -> list[AgentStanding]:
     """All of them, the nearest first. An agent that was not heard of for `silence_seconds` is not counted on."""
-    return sorted((_standing(run, known, silence_seconds) for known in agents), key=_nearness)
+    found = [(known, _standing(run, known, silence_seconds)) for known in agents]
+    return [standing for _, standing in sorted(found, key=_nearness)]
 
 
 _FOR_GOOD: Final = frozenset({ReleaseReason.REFUSED, ReleaseReason.NOT_ALLOWED})
@@ -92,5 +93,7 @@ def _of_one_that_fits(known: Known, silence_seconds: float) -> Standing:
     return Standing.FULL if known.busy >= known.capacity else Standing.FITS
 
 
-def _nearness(one: AgentStanding) -> tuple[int, int, str]:
-    return _ORDER[one.standing], len(one.lacks), one.agent
+def _nearness(one: tuple[Known, AgentStanding]) -> tuple[int, bool, int, str]:
+    """Of those that lack something, the ones that have left are of the least help."""
+    known, standing = one
+    return _ORDER[standing.standing], known.left, len(standing.lacks), standing.agent

@@ -110,7 +110,7 @@ def _reason(state: RunState, agents: Sequence[AgentStanding], now: Micros, troub
         case RunStatus.CANCELLING:
             return _Reason(WaitsFor.END, f"it was asked to end, and its runner at agent {head.agent} has not ended yet")
         case RunStatus.FAILED:
-            return _Reason(WaitsFor.NOTHING, f"it has failed{_failure(head)}", _FAILURES)
+            return _Reason(WaitsFor.NOTHING, f"it has failed{_failure(head)}", _FAILURES.format(head.run))
         case RunStatus.CRASHED:
             because = f"it has crashed: {troubles.crashed(head.crash, head.losses, trouble)}"
             return _Reason(WaitsFor.NOTHING, because, _after_crash(head, trouble))
@@ -219,7 +219,7 @@ _AFTER_RELEASE: Final[Mapping[ReleaseReason, str]] = {
     ReleaseReason.IMAGE_UNFIT: "build it with the agent's version of Playhead and Python; the agent's own log says what differs",
     ReleaseReason.INFRASTRUCTURE_UNREACHABLE: "is it running, and may the agent use it? `playhead doctor` there looks",
 }
-_FAILURES: Final = "`playhead show RUN --failures` says what was raised, and where"
+_FAILURES: Final = "`playhead show {} --failures` says what was raised, and where"
 _OUTPUT: Final = "the agent's own log says where the runner's output is"
 _WORD: Final = {
     Lack.KIND: "kind", Lack.LABELS: "label", Lack.STORAGE: "storage", Lack.KEY: "key", Lack.PYTHON: "Python",

@@ -76,14 +76,14 @@ class Agents:
         """When the agent was last heard of, on the monotonic clock."""
         return self._heard.get(agent)
 
-    async def check_may_claim(self, agent: str) -> None:
-        """NotFound, or Refused with the code "draining". What is kept may let an agent claim, but refuses nobody."""
+    async def check_joined(self, agent: str) -> None:
+        """NotFound, or Refused with the code "draining" or "left". What is kept may find it joined, but refuses nobody."""
         kept = self._states.kept(agent_stream(agent))
         if kept is not None and kept.status is AgentStatus.JOINED:
             return
         state = await self._existing(agent)
         if state.status is not AgentStatus.JOINED:
-            raise Refused(f"agent {agent} is {state.status}", code="draining", hint="let it join again to claim runs")
+            raise _no_longer_joined(agent, state)
 
     def passed(self, recorded: Recorded) -> None:
         """The log's news of any stream but a run's: what is kept of an agent does not outlive its next event."""
@@ -144,6 +144,11 @@ class Agents:
         near = get_close_matches(agent, [row["agent"] for row in await self._models.rows("agents")], n=1)
         hint = f"did you mean {near[0]!r}?" if near else "an agent joins before it asks for anything"
         return NotFound("agent", agent, hint=hint)
+
+
+def _no_longer_joined(agent: str, state: AgentState) -> Refused:
+    words = {AgentStatus.DRAINING: "drains", AgentStatus.LEFT: "has left"}
+    return Refused(f"agent {agent} {words[state.status]}", code=state.status, hint="let it join again to claim runs")
 
 
 def _changes(state: AgentState, event: ev.AgentJoined | ev.AgentDraining | ev.AgentLeft) -> bool:

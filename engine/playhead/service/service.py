@@ -281,6 +281,7 @@ class Service(Guarded):
     async def agent_beat(self, agent: str) -> None:
         await self._agents.beat(agent)
         self._signs.of_agent(agent)
+        await self._agents.check_joined(agent)  # the agent may have missed what was told of it
 
     async def drain(self, agent: str) -> None:
         await self._reached(await self._agents.drain(agent))
@@ -293,7 +294,6 @@ class Service(Guarded):
         return await self._agents.all()
 
     async def claim(self, run: str, request: ClaimRequest) -> Claimed:
-        await self._agents.check_may_claim(request.agent)
         await self.agent_beat(request.agent)
         command = Claim(
             agent=AgentId(request.agent),

@@ -1,4 +1,4 @@
-"""The lists of flows, runs and agents; one run, whole, and what it waits for; and asking a run to end."""
+"""The lists of flows and runs; one run, whole, and what it waits for; and asking a run to end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playhead.cli.output import print_json, stderr, stdout
 from playhead.cli.place import Place
 from playhead.cli.rendering.run import failures_page, run_page
 from playhead.cli.rendering.steps import Cast, Step, step_json, steps_of, steps_table
-from playhead.cli.rendering.tables import agents_table, flows_table, runs_table
+from playhead.cli.rendering.tables import flows_table, runs_table
 from playhead.cli.rendering.waiting import waiting_page
 from playhead.client.client import Client
 from playhead.client.journals import claims_of
@@ -72,21 +72,6 @@ def list_runs(wanted: Wanted, *, home: Path | None, server: str | None, as_json:
             stdout().print(runs_table(runs, _now()))
         else:
             _nothing("no run fits; `playhead runs` without options lists the newest")
-        return ExitCode.GOOD
-
-    return asyncio.run(ask())
-
-
-def list_agents(*, home: Path | None, server: str | None, as_json: bool) -> int:
-    async def ask() -> int:
-        async with Place.of(home, server).client() as client:
-            agents = await client.agents()
-        if as_json:
-            print_json([agent.model_dump(mode="json") for agent in agents])
-        elif agents:
-            stdout().print(agents_table(agents))
-        else:
-            _nothing("no agent has joined yet: playhead up, or playhead agent local")
         return ExitCode.GOOD
 
     return asyncio.run(ask())

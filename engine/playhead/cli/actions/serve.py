@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from playhead import __version__
+from playhead.background import background
+from playhead.cli.actions.once import tell_pass
 from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json_line, stderr, stdout
 from playhead.cli.place import Place, noted, read_note, served_at
@@ -99,13 +101,15 @@ def _refuse_secrets(store: str | None) -> None:
         )
 
 
-def serve_agent(wanted: AgentWanted, *, home: Path | None, server: str | None, as_json: bool) -> int:
-    """Serve the runs of a server elsewhere, until SIGINT or SIGTERM. Runners at work go on without the agent."""
+def serve_agent(wanted: AgentWanted, *, once: bool, home: Path | None, server: str | None, as_json: bool) -> int:
+    """Serve the runs of a server elsewhere, until SIGINT, SIGTERM or the end of its draining. Runners at work go on without the agent.
+
+    `once`: drain when nothing is left to take; the exit code is that of the run which ended worst.
+    """
     place = Place.of(home, server)
     url = place.required_server_url()
     _log_to_stderr()
-    asyncio.run(_serve_agent(place, url, wanted, as_json=as_json))
-    return ExitCode.GOOD
+    return asyncio.run(_serve_agent(place, url, wanted, once=once, as_json=as_json))
 
 
 async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None, *, as_json: bool) -> None:
@@ -125,7 +129,7 @@ async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None
             await _told_to_end(signals, as_json=as_json)
 
 
-async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: bool) -> None:
+async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, once: bool, as_json: bool) -> int:
     from playhead.client.http import HttpServer  # brings aiohttp, of no use to a server
 
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -134,7 +138,13 @@ async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, as_json: 
             await api.info()  # nobody there is an error now; later the agent waits for its server to come back
             agent = await _attached(stack, place, api, url, wanted, stop_runners=False)
             _announce(place, url, agent, serves=False, as_json=as_json)
-            await _told_to_end(signals, as_json=as_json)
+            async with background() as tasks:
+                tasks.start_soon(_end_when_told, signals, tasks.cancel_scope, as_json)
+                if once:
+                    return await tell_pass(api, await agent.once(), as_json=as_json)
+                await agent.left()
+                return ExitCode.GOOD
+    return ExitCode.INTERRUPTED if once else ExitCode.GOOD
 
 
 async def _attached(
@@ -182,6 +192,11 @@ async def _told_to_end(signals: AsyncIterator[signal.Signals], *, as_json: bool)
         if not as_json:
             stderr().print(f"{signal.Signals(number).name}: ending", style="dim")
         return
+
+
+async def _end_when_told(signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, as_json: bool) -> None:
+    await _told_to_end(signals, as_json=as_json)
+    scope.cancel()
 
 
 def _announce(place: Place, url: str, agent: Agent | None, *, serves: bool, as_json: bool) -> None:

@@ -42,8 +42,8 @@ def runs(
 
 
 def agents(server: options.Server = None, home: options.HomeDir = None, json: options.Json = False) -> int:
-    """List the agents that have joined, and what each has room for."""
-    from playhead.cli.actions.look import list_agents
+    """List the agents that have joined: what each has room for, and what it runs."""
+    from playhead.cli.actions.agents import list_agents
 
     return list_agents(home=home, server=server, as_json=json)
 

@@ -1,6 +1,8 @@
-"""Commands that go on until they are told to end: up, server, agent local, agent docker."""
+"""Commands that go on until they are told to end: up, server, agent local, agent docker; and agent drain, which tells one."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -15,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     agent = typer.Typer(help="Run an agent: the custodian of runs on one kind of infrastructure.", no_args_is_help=True)
     agent.command()(local)
     agent.command()(docker)
+    agent.command()(drain)
     app.add_typer(agent, name="agent")
 
 
@@ -62,6 +65,7 @@ def local(
     name: options.AgentName = None,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
+    once: options.Once = False,
     allow_flow: options.AllowFlow = None,
     allow_code: options.AllowCode = None,
     allow_module: options.AllowModule = None,
@@ -78,13 +82,14 @@ def local(
         capacity=capacity,
         allowed=allowed(allow_flow, allow_code, allow_module),
     )
-    return serve_agent(agent, home=home, server=server, as_json=json)
+    return serve_agent(agent, once=once, home=home, server=server, as_json=json)
 
 
 def docker(
     name: options.AgentName = None,
     labels: options.Labels = None,
     capacity: options.Capacity = None,
+    once: options.Once = False,
     default_image: options.DefaultImage = None,
     pull: options.PullWhen = options.Pull.MISSING,
     registry_credentials: options.RegistryCredentials = None,
@@ -130,4 +135,17 @@ def docker(
             "allow_networks": tuple(allow_network or ()),
         },
     )
-    return serve_agent(agent, home=home, server=server, as_json=json)
+    return serve_agent(agent, once=once, home=home, server=server, as_json=json)
+
+
+def drain(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Its name, as `playhead agents` lists it.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended.")] = False,
+    server: options.Server = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Have an agent take no more runs, and end when those that it has have ended. Started again, it takes runs as before."""
+    from playhead.cli.actions.agents import drain_agent
+
+    return drain_agent(agent, wait=wait, home=home, server=server, as_json=json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +18,8 @@ from playhead.ports.server import AgentView, FlowView, TokenView
 ID_DIGITS: Final = (
     12  # of a run's id in a table: 48 bits, so that nobody sees two alike, and every command takes a prefix
 )
+
+MAX_RUNS: Final = 3  # of an agent, named in its row; `playhead runs` lists all
 
 
 def runs_table(runs: Iterable[RunSummary], now: datetime) -> Table:
@@ -53,7 +55,7 @@ def flows_table(flows: Iterable[FlowView], now: datetime) -> Table:
 
 
 def agents_table(agents: Iterable[AgentView]) -> Table:
-    table = plain_table("AGENT", "KIND", "STATE", "RUNS", "LABELS", "PYTHON", "VERSION", "LAST HEARD OF")
+    table = plain_table("AGENT", "KIND", "STATE", "RUNS", "LABELS", "PYTHON", "VERSION", "LAST HEARD OF", "AT WORK ON")
     for agent in agents:
         heard = "-" if agent.last_contact_seconds is None else f"{span(agent.last_contact_seconds)} ago"
         table.add_row(
@@ -65,6 +67,7 @@ def agents_table(agents: Iterable[AgentView]) -> Table:
             agent.python,
             agent.version,
             heard,
+            _listed([run[:ID_DIGITS] for run in agent.runs]),
         )
     return table
 
@@ -83,6 +86,12 @@ def schedule_text(schedule: Schedule | None) -> str:
     if schedule.cron is not None:
         return f"{schedule.cron} ({schedule.tz or 'UTC'})"
     return f"every {span(schedule.every_seconds or 0)}"
+
+
+def _listed(runs: Sequence[str]) -> str:
+    if len(runs) <= MAX_RUNS:
+        return " ".join(runs) or "-"
+    return f"{' '.join(runs[:MAX_RUNS])} and {len(runs) - MAX_RUNS} more"
 
 
 def plain_table(*columns: str) -> Table:
