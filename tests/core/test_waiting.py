@@ -234,6 +234,17 @@ def test_why_a_claim_went_back_is_said_with_what_would_help_as_long_as_it_waits_
         assert one.help
 
 
+@pytest.mark.parametrize(
+    "since", [{"left": True}, {"draining": True}, {"busy": 2}, {"last_contact_seconds": 99.0}], ids=str
+)
+def test_why_it_went_back_is_said_also_where_the_agent_cannot_take_it_again_now(since: dict[str, Any]) -> None:
+    told = why(READY, replace(OTTER, gave_back=ReleaseReason.IMAGE_MISSING, **since))
+    assert (
+        f"otter had it before, and gave it back (image_missing: {RELEASED[ReleaseReason.IMAGE_MISSING]})"
+        in told.because
+    )
+
+
 def test_every_standing_and_every_reason_has_its_words() -> None:
     for standing in Standing:
         one = AgentStanding(

@@ -158,17 +158,21 @@ def _fits(agents: Sequence[AgentStanding]) -> _Reason:
 def _full(agents: Sequence[AgentStanding]) -> _Reason:
     busy = _listed([f"{one.agent} has {one.busy} of {one.capacity}" for one in _like_the_nearest(agents)])
     help_text = "it goes on when one of their runs ends; or start another agent, or one of them with more --capacity"
-    return _Reason(WaitsFor.ROOM, f"every agent that fits is full: {busy}", help_text)
+    return _Reason(WaitsFor.ROOM, f"every agent that fits is full: {busy}{_before(agents)}", help_text)
 
 
 def _silent(agents: Sequence[AgentStanding]) -> _Reason:
     help_text = "start it again, or look whether it reaches the server"
-    return _Reason(WaitsFor.AGENT, f"{_named(agents)} would fit, and was not heard of lately", help_text)
+    return _Reason(
+        WaitsFor.AGENT, f"{_named(agents)} would fit, and was not heard of lately{_before(agents)}", help_text
+    )
 
 
 def _draining(agents: Sequence[AgentStanding]) -> _Reason:
     return _Reason(
-        WaitsFor.AGENT, f"{_named(agents)} would fit, and drains: it takes no more runs", "start another one like it"
+        WaitsFor.AGENT,
+        f"{_named(agents)} would fit, and drains: it takes no more runs{_before(agents)}",
+        "start another one like it",
     )
 
 
@@ -180,7 +184,15 @@ def _refuses(agents: Sequence[AgentStanding]) -> _Reason:
 
 
 def _left(agents: Sequence[AgentStanding]) -> _Reason:
-    return _Reason(WaitsFor.AGENT, f"{_named(agents)} would fit, and has left", "start it again")
+    return _Reason(WaitsFor.AGENT, f"{_named(agents)} would fit, and has left{_before(agents)}", "start it again")
+
+
+def _before(agents: Sequence[AgentStanding]) -> str:
+    """Why the nearest of them gave the run back, if it had it."""
+    nearest = agents[0]
+    if nearest.gave_back is None:
+        return ""
+    return f". {nearest.agent} had it before, and gave it back ({nearest.gave_back}: {troubles.RELEASED[nearest.gave_back]})"
 
 
 def _lacks(agents: Sequence[AgentStanding]) -> _Reason:
