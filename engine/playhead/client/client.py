@@ -22,7 +22,6 @@ from playhead.core.names import NAME_PATTERN, RunId
 from playhead.core.state import RunStatus
 from playhead.core.tokens import Token
 from playhead.core.views import RunSummary, RunView
-from playhead.core.waiting import RunWaiting
 from playhead.credentials import Credential, credential_for
 from playhead.errors import NotFound, ServerUnreachable, TrustError, UsageError
 from playhead.flows.flow import Flow
@@ -33,6 +32,7 @@ from playhead.settings import Settings
 
 if TYPE_CHECKING:
     from playhead.client.http import HttpServer
+    from playhead.core.waiting import RunWaiting
 
 A = TypeVar("A")
 R = TypeVar("R")

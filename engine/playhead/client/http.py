@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
@@ -23,12 +23,14 @@ from playhead.core.events import FlowRegistered
 from playhead.core.names import NAME_PATTERN
 from playhead.core.tokens import Token
 from playhead.core.views import RunView
-from playhead.core.waiting import RunWaiting
 from playhead.credentials import Credential
 from playhead.errors import NotFound, ServerError, ServerUnreachable
 from playhead.ports import server as port
 from playhead.ports.store import Recorded
 from playhead.wire import recorded_from_wire
+
+if TYPE_CHECKING:
+    from playhead.core.waiting import RunWaiting  # a runner, which opens one of these, never asks why it waits
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -96,6 +98,8 @@ class HttpServer(port.ServerApi):
         return _facts_only(await self._get(_run_path(run), RunView, query, run=run, version=str(at)))
 
     async def why(self, run: str, *, task: str | None = None, after: int = 0) -> RunWaiting:
+        from playhead.core.waiting import RunWaiting
+
         query = [("after", str(after))] + ([("task", task)] if task is not None else [])
         return await self._get(f"{_run_path(run)}/why", RunWaiting, query, run=run, task=str(task))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,8 +20,10 @@ from playhead.core.names import MAX_LABELS, Name, RunIdField
 from playhead.core.state import RunStatus
 from playhead.core.tokens import Scope
 from playhead.core.views import RunSummary, RunView
-from playhead.core.waiting import RunWaiting
 from playhead.ports.store import Recorded
+
+if TYPE_CHECKING:
+    from playhead.core.waiting import RunWaiting  # a runner, which asks for much of this, never asks why it waits
 
 MAX_BATCH_EVENTS = 2_000  # events in one report: bounds what a server holds of one request in memory
 MAX_PAGE = 1_000  # rows in one answer

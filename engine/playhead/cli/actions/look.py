@@ -1,4 +1,4 @@
-"""The lists of flows and runs; one run, whole, and what it waits for; and asking a run to end."""
+"""The lists of flows and runs; one run, whole; and asking a run to end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from playhead.cli.place import Place
 from playhead.cli.rendering.run import failures_page, run_page
 from playhead.cli.rendering.steps import Cast, Step, step_json, steps_of, steps_table
 from playhead.cli.rendering.tables import flows_table, runs_table
-from playhead.cli.rendering.waiting import waiting_page
 from playhead.client.client import Client
 from playhead.client.journals import claims_of
 from playhead.client.outcomes import explain
@@ -82,32 +81,13 @@ def show_run(text: str, *, failures: bool, steps: bool, home: Path | None, serve
         place = Place.of(home, server)
         async with place.client() as client:
             run = await client.find_run(text)
-            view = await _explained(client, await client.run(run), place.home, must=failures)
+            view = await explained(client, await client.run(run), place.home, must=failures)
             told = await _steps(client, view, place.home) if steps else None
         if as_json:
             shown = view if failures else _without_tracebacks(view)
             print_json(run_json(shown, told))
         else:
             _print_run(view, told, failures=failures)
-        return ExitCode.GOOD
-
-    return asyncio.run(ask())
-
-
-def say_why(text: str, *, task: str | None, home: Path | None, server: str | None, as_json: bool) -> int:
-    async def ask() -> int:
-        place = Place.of(home, server)
-        async with place.client() as client:
-            run = await client.find_run(text)
-            waiting = await client.why(run, task=task)
-            error = None
-            if waiting.state is RunStatus.FAILED:
-                view = await client.run(run, tasks=False)
-                error = _short((await _explained(client, view, place.home, must=False)).error)
-        if as_json:
-            print_json(waiting.model_dump(mode="json") | {"error": error and error.model_dump(mode="json")})
-        else:
-            stdout().print(waiting_page(waiting, _now(), error))
         return ExitCode.GOOD
 
     return asyncio.run(ask())
@@ -157,7 +137,7 @@ async def _steps(client: Client, view: RunView, home: Home) -> list[Step]:
     return steps_of(history, Cast(agents, workers))
 
 
-async def _explained(client: Client, view: RunView, home: Home, *, must: bool) -> RunView:
+async def explained(client: Client, view: RunView, home: Home, *, must: bool) -> RunView:
     """The view with the texts of its failures. Where they cannot be read here, the facts alone, unless they are what was asked for."""
     try:
         claims = await claims_of(client.api, view)
@@ -170,11 +150,11 @@ async def _explained(client: Client, view: RunView, home: Home, *, must: bool) -
 
 def _without_tracebacks(view: RunView) -> RunView:
     """A thousand tasks that failed alike would be megabytes of the same lines."""
-    tasks = tuple(task.model_copy(update={"error": _short(task.error)}) for task in view.tasks)
-    return view.model_copy(update={"tasks": tasks, "error": _short(view.error)})
+    tasks = tuple(task.model_copy(update={"error": without_traceback(task.error)}) for task in view.tasks)
+    return view.model_copy(update={"tasks": tasks, "error": without_traceback(view.error)})
 
 
-def _short(error: ErrorView | None) -> ErrorView | None:
+def without_traceback(error: ErrorView | None) -> ErrorView | None:
     return None if error is None else error.model_copy(update={"traceback": None})
 
 

@@ -17,7 +17,6 @@ import anyio
 
 from playhead import __version__
 from playhead.background import background
-from playhead.cli.actions.once import tell_pass
 from playhead.cli.exits import ExitCode
 from playhead.cli.output import print_json_line, stderr, stdout
 from playhead.cli.place import Place, noted, read_note, served_at
@@ -130,6 +129,7 @@ async def _serve_home(place: Place, address: Address, wanted: AgentWanted | None
 
 
 async def _serve_agent(place: Place, url: str, wanted: AgentWanted, *, once: bool, as_json: bool) -> int:
+    from playhead.cli.actions.once import tell_pass
     from playhead.client.http import HttpServer  # brings aiohttp, of no use to a server
 
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

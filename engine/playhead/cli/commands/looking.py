@@ -72,6 +72,6 @@ def why(
     json: options.Json = False,
 ) -> int:
     """Say what a run waits for, and what would help: its time, an agent and what each lacks, its tasks."""
-    from playhead.cli.actions.look import say_why
+    from playhead.cli.actions.why import say_why
 
     return say_why(run, task=task, home=home, server=server, as_json=json)
