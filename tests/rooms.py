@@ -21,6 +21,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     # both sides
     "errors": (),
     "failpoints": ("errors",),
+    "installed": ("errors",),
     "background": (),
     "core": ("errors",),
     "ports": ("core",),
@@ -35,7 +36,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     # the user's side: code, data, keys
     "settings": ("errors",),
     "credentials": ("errors", "core", "settings"),
-    "executors": ("errors", "ports", "settings"),
+    "executors": ("errors", "installed", "ports", "settings"),
     "storage": ("errors", "ports"),
     "trust": ("errors", "core", "ports", "storage"),
     "journal": ("errors", "failpoints", "core", "ports", "trust"),
@@ -44,7 +45,10 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "client": ("errors", "core", "ports", "wire", "settings", "credentials", "trust", "journal", "home", "flows"),
     "runner": ("errors", "failpoints", "core", "core.replay", "ports", "storage", "trust", "journal", "flows", "client"),
     "zygote": ("errors", "failpoints", "executors", "runner"),
-    "agent": ("errors", "failpoints", "background", "core", "ports", "settings", "storage", "trust", "journal", "home", "runner", "zygote"),
+    "agent": (
+        "errors", "failpoints", "installed", "background", "core", "ports", "settings", "storage", "trust", "journal", "home", "runner",
+        "zygote",
+    ),
     # where the sides are put together
     "hosting": ("errors", "background", "ports", "log", "service", "server", "home", "client"),
     "embedded": ("core", "ports", "trust", "home", "flows", "runner", "hosting"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from importlib.metadata import EntryPoint
-from types import ModuleType
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -19,6 +17,7 @@ from playhead.executors import Executor, specs
 from playhead.executors.pool import MAX_ABANDONED, open_pool
 from playhead.ports.executor import OpenExecutor
 from playhead.testing.executors import check_executor
+from tests.packages import install
 
 
 class Threads(Executor, frozen=True):
@@ -48,28 +47,21 @@ class Broken:
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a package had brought it."""
-    module = ModuleType("playhead_planted")
-    module.open_spec = open_spec  # type: ignore[attr-defined]  # a module made here
-    monkeypatch.setitem(sys.modules, "playhead_planted", module)
-    entry = EntryPoint("planted-pool", "playhead_planted:open_spec", "playhead.executors")
-
-    def found(*, group: str, name: str) -> list[EntryPoint]:
-        return [entry] if (group, name) == (entry.group, entry.name) else []
-
-    monkeypatch.setattr(specs, "entry_points", found)
+    install(tmp_path, "playhead-planted", {"playhead.executors: planted-pool": f"{__name__}:open_spec"}, {})
+    monkeypatch.syspath_prepend(tmp_path)  # pyright: ignore[reportUnknownMemberType]  # pytest does not say what it takes
     specs._opener.cache_clear()  # pyright: ignore[reportPrivateUsage] — a lookup of before must not stay
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("brought")
 async def test_an_executor_over_a_pool_conforms() -> None:
     results = await check_executor(Threads())
     assert [result for result in results if not result.passed] == []
     assert len(results) > 20
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("brought")
 async def test_the_pool_computes() -> None:
     async with Threads().open() as executor:
         assert (await executor.submit(threading.current_thread)).name.startswith("theirs")

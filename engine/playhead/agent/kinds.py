@@ -1,21 +1,31 @@
-"""Kinds of agents: each a class that describes one, found by its entry point. Owns the group's name; knows no kind by itself."""
+"""Kinds of agents: classes that describe one, found by entry points. Owns what such a class is held to; knows none but by name."""
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractAsyncContextManager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from playhead.agent.base import Agent
 from playhead.errors import UsageError
+from playhead.installed import Group
 from playhead.ports.server import ServerApi
 
-ENTRY_POINTS: Final = "playhead.agents"
+KINDS: Final = Group(
+    "playhead.agents",
+    noun="agent",
+    built_in={"local": "playhead.agent.local:LocalAgent"},
+    extras=frozenset({"docker"}),
+)
 
 
 class AgentKind(Protocol):
-    """What an entry point makes: a description of an agent, to be attached to a server."""
+    """What an entry point makes: a description of an agent, to be attached to a server.
+
+    It is called with `home`, `name`, `labels`, `capacity`, `rules`, `storage` and `stop_runners`, which mean what they do at `LocalAgent`,
+    and with settings of its own.
+    """
 
     def attach(
         self, api: ServerApi, url: str | None, *, home: Path | None = None, storage: str | None = None
@@ -23,16 +33,15 @@ class AgentKind(Protocol):
 
 
 def agent_of_kind(kind: str, **settings: Any) -> AgentKind:
-    """The agent of that kind. UsageError: none is installed, or what it needs is not."""
-    found = next(iter(entry_points(group=ENTRY_POINTS, name=kind)), None)
-    if found is None:
-        known = ", ".join(sorted(entry_points(group=ENTRY_POINTS).names)) or "none"
-        raise UsageError(f"no agent of the kind {kind!r} is installed", hint=f"installed: {known}")
+    """The agent of that kind. UsageError: none is installed, what it needs is not, or it does not take these settings."""
+    make: Any = KINDS.load(kind)
+    taken = inspect.signature(make)
     try:
-        make: Any = found.load()
-    except ModuleNotFoundError as error:
+        taken.bind(**settings)
+    except TypeError as error:
         raise UsageError(
-            f"a {kind} agent needs the package {error.name}", hint=f"pip install 'playhead[{kind}]'"
+            f"the agent of kind {kind!r} cannot be made of these settings: {error}",
+            hint=f"its settings are {', '.join(taken.parameters)}",
         ) from error
     described: AgentKind = make(**settings)
     return described

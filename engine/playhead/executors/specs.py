@@ -10,13 +10,12 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from playhead.errors import UsageError
+from playhead.installed import Group
 from playhead.ports.executor import OpenExecutor, Persist
 
 MAX_WORKERS: Final = 10_000  # more is a mistake in a number: each worker may be a thread
@@ -38,7 +37,7 @@ class Executor(BaseModel, frozen=True, extra="forbid"):
     def open(self) -> AbstractAsyncContextManager[OpenExecutor]:
         """Start the executor: `async with spec.open() as executor: await executor.submit(fn, 1)`.
 
-        UsageError: the code that runs this kind is not installed.
+        UsageError: the code that runs this kind is not installed, does not load, or is that of several packages.
         """
         return _opener(self.kind)(self)
 
@@ -164,13 +163,17 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-KINDS: Final = ("local", "thread", "process", "dask")
-_BUILT_IN: Final = {  # looked up first: a scan of what is installed reads a file of every package, at every run's start
-    "local": "playhead.executors.local:open_spec",
-    "thread": "playhead.executors.thread:open_spec",
-    "process": "playhead.executors.process:open_spec",
-}
-_EXTRAS: Final = {"dask": "dask"}  # kind -> the extra that brings it
+KINDS: Final = ("local", "thread", "process", "dask")  # those of our own
+_INSTALLED: Final = Group(
+    "playhead.executors",
+    noun="executor",
+    built_in={
+        "local": "playhead.executors.local:open_spec",
+        "thread": "playhead.executors.thread:open_spec",
+        "process": "playhead.executors.process:open_spec",
+    },
+    extras=frozenset({"dask"}),
+)
 
 
 @cache
@@ -181,22 +184,5 @@ def _adapter() -> TypeAdapter[AnyExecutor]:
 @cache
 def _opener(kind: str) -> Opener:
     """The function that opens executors of this kind."""
-    target = _BUILT_IN.get(kind) or next((e.value for e in entry_points(group="playhead.executors", name=kind)), None)
-    if target is None:
-        raise UsageError(f"no executor of kind {kind!r} is installed", hint=_how_to_install(kind))
-    module, _, function = target.partition(":")
-    try:
-        opener: Opener = getattr(import_module(module), function)
-    except ImportError as error:
-        raise UsageError(
-            f"the executor of kind {kind!r} does not load: {error}",
-            hint=_how_to_install(kind),
-        ) from error
+    opener: Opener = _INSTALLED.load(kind)
     return opener
-
-
-def _how_to_install(kind: str) -> str:
-    extra = _EXTRAS.get(kind)
-    if extra is not None:
-        return f"pip install 'playhead[{extra}]'"
-    return f"install the package that registers {kind!r} under the entry point group playhead.executors"

@@ -27,6 +27,7 @@ from playhead.errors import (
     RunnerEnded,
     StorageUnavailable,
     TaskCancelled,
+    UsageError,
 )
 from playhead.failpoints import reach
 from playhead.flows.context import CurrentRun, running, session_var, task_var
@@ -168,10 +169,13 @@ class Execution:
             subject, parameters = load_flow()
             reach("flow.loaded")
             self._payloads.hides_sizes = subject.hide_sizes
-            opening = subject.executor.open()
         except (RunnerEnded, StorageUnavailable):
             raise  # not the flow's fault, and over some day: another runner may try
-        except PlayheadError as error:  # also an executor that is not installed here
+        except PlayheadError as error:
+            return failed_record(self._payloads, error)
+        try:
+            opening = subject.executor.open()
+        except Exception as error:  # noqa: BLE001 — foreign code: it is not installed here, or does not open
             return failed_record(self._payloads, error)
         upkeep = UpkeepThread(self._journal.commit_some, self._lines.flush, self._fail)
         upkeep.start()
@@ -194,6 +198,7 @@ class Execution:
         run_flow = self._run_async if subject.is_async else self._run_blocking
         try:
             with self._link.entered(opening) as executor:
+                _check_open(executor, subject.executor.kind)
                 opened = True
                 record = run_flow(subject, parameters, self._means(subject, executor, upkeep), recalled)
         except Exception as error:
@@ -362,6 +367,16 @@ class Execution:
             session.launcher.close()
             session.inbox.fail(error)
         self._on_broken(error)
+
+
+def _check_open(executor: object, kind: str) -> None:
+    """UsageError: what opens executors of this kind gave something else. Told before the flow begins, and with whose mistake it is."""
+    lacking = [name for name in ("width", "backlog", "shares_memory", "submit") if not hasattr(executor, name)]
+    if lacking:
+        raise UsageError(
+            f"the executor of kind {kind!r} opened as a {type(executor).__name__}, which has no {' and no '.join(lacking)}",
+            hint="what its entry point names must give an async context manager of an OpenExecutor (playhead.ports.executor)",
+        )
 
 
 def _clean_up(loop: asyncio.AbstractEventLoop) -> None:
