@@ -55,9 +55,9 @@ PROCESSES: Final = {
     "a server": Process(
         "import playhead.cli.actions.serve", PRINTING | ASKING | UNPICKLING | {"fastapi", "playhead.agent"}, 465
     ),
-    "a command that looks": Process("import playhead.cli.actions.look", SERVING | ASKING, most_modules=440),
-    "a runner": Process("import playhead.runner.__main__", PRINTING | SERVING | ASKING | {"sqlite3"}, most_modules=376),
-    "a flow that is called": Process("import playhead.embedded", PRINTING | SERVING | ASKING, most_modules=386),
+    "a command that looks": Process("import playhead.cli.actions.look", SERVING | ASKING, most_modules=445),
+    "a runner": Process("import playhead.runner.__main__", PRINTING | SERVING | ASKING | {"sqlite3"}, most_modules=380),
+    "a flow that is called": Process("import playhead.embedded", PRINTING | SERVING | ASKING, most_modules=390),
 }
 
 
