@@ -2,7 +2,8 @@
 
 A program is a block of Python below a line that names its file; other files of a page, such as `pyproject.toml`, are written so too. In a
 block of the kind `console` a line after `$ ` is a command, and the lines below it are what it prints: in this order, perhaps with other
-lines between, and with anything in the place of `…`.
+lines between, with anything in the place of `…`, and with other times and other workers where a step tells these.
+A block of the kind `text` is written alike where it takes more than a reader may have: a test that has it makes the same run, and compares.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _BLOCK: Final = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL |
 _FILE: Final = re.compile(
     r"`(?P<name>[\w/-]+\.(?:py|toml))`[^\n]*:\n\n```(?:python|toml)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
+_VARIES: Final = re.compile(r"…|\+\d[\d.]*s|(?<= on )workers? \S+(?:, \S+)*$")  # from run to run
 _LINK: Final = re.compile(r"\[[^\]]*\]\((?P<to>[^)\s]+)\)")
 _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -39,7 +41,7 @@ class Command:
         """The first promised line that the output does not hold, or None."""
         rest = [_squeezed(line) for line in output.splitlines()]
         for promised in self.printed:
-            pattern = ".*".join(re.escape(_squeezed(piece)) for piece in promised.split("…"))
+            pattern = ".*".join(re.escape(piece.strip()) for piece in _VARIES.split(_squeezed(promised)))
             at = next((index for index, line in enumerate(rest) if re.search(pattern, line)), None)
             if at is None:
                 return promised
@@ -73,6 +75,15 @@ def commands(page: Path) -> list[Command]:
         if block["kind"] == "console"
         for command in _commands(page, block["text"])
     ]
+
+
+def transcript(page: Path, heading: str) -> list[Command]:
+    """The commands of the blocks of kind `text` below this heading of the second level, in order."""
+    _, found, rest = _text(page).partition(f"\n## {heading}\n")
+    assert found, f"{page} has no section {heading!r}"
+    section = re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    blocks = [block["text"] for block in _BLOCK.finditer(section) if block["kind"] == "text"]
+    return [command for text in blocks for command in _commands(page, text)]
 
 
 def links(page: Path) -> list[str]:

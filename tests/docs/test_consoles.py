@@ -7,7 +7,10 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
+from socket import create_connection, socket
 
 import pytest
 
@@ -19,6 +22,7 @@ from tests.system.machine import WAIT_SECONDS, Machine, machine
 pytestmark = pytest.mark.real
 
 DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"  # what pages say; here the port is a free one
+SCHEDULER_PORT = "8786"  # Dask's own; here another one
 PAGES = [page for page in all_pages() if commands(page)]
 
 
@@ -41,11 +45,13 @@ def test_the_pages_that_have_commands_are_these() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 @pytest.mark.timeout(300)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, host: Machine, tmp_path: Path) -> None:
+    port = str(free_port())
     for name, text in files(page).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).write_text(text.replace(SCHEDULER_PORT, port), encoding="utf-8")
     (tmp_path / "docs").symlink_to(DOCS)
-    for command in commands(page):
+    for written in commands(page):
+        command = replace(written, line=written.line.replace(SCHEDULER_PORT, port))
         words = shlex.split(command.line, comments=True)
         if words[:1] == ["."] or words[:1] == ["make"]:
             continue  # the environment is active here, and `make` has lanes of its own
@@ -95,6 +101,25 @@ def redirect_pip(host: Machine, folder: Path) -> None:
 
 
 def in_background(words: list[str], host: Machine) -> None:
-    """`playhead up`, on a free port."""
-    assert words == ["playhead", "up"], "only this goes on in the background"
-    host.up()
+    """`playhead up`, on a free port; or a part of a Dask cluster."""
+    if words == ["playhead", "up"]:
+        host.up()
+        return
+    assert words[:2] in (["dask", "scheduler"], ["dask", "worker"]), "only these go on in the background"
+    host.start(*words, name=words[1])
+    if words[1] == "scheduler":
+        port = int(words[words.index("--port") + 1])
+        host.wait_for(lambda: listens(port), "the scheduler to answer")
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
+
+
+def free_port() -> int:
+    with closing(socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
