@@ -44,6 +44,7 @@ def test_a_container_leads_and_a_cluster_computes_on_a_network_that_has_nothing_
 ) -> None:
     """The agent's containers and the cluster's workers reach the server, the scheduler, and nothing that is elsewhere."""
     host.env |= {"PLAYHEAD_SERVER": inner.server, "PLAYHEAD_TOKEN_FILE": str(inner.token)}
+    host.wait_for(lambda: host.playhead("agents", check=False).returncode == 0, "the server to answer")
     host.start(
         *PLAYHEAD, "agent", "docker", "--name", "docks", "--default-image", host.image, "--network", "inner",
         "--runner-server", "http://server:4317", name="docks",
@@ -92,7 +93,7 @@ class Inner:
 @pytest.fixture
 def inner(host: DockerHost) -> Generator[Inner]:
     engine, image = host.engine, host.image
-    home = f"{host.home / 'server'}:/root/.playhead"
+    home = ("--volume", f"{host.home / 'server'}:/srv/playhead", "--env", "PLAYHEAD_HOME=/srv/playhead")
     engine.docker(
         "network", "create", "--internal", "--opt", "com.docker.network.bridge.inhibit_ipv4=true",
         "--subnet", "10.213.8.0/24", "inner",
@@ -101,11 +102,11 @@ def inner(host: DockerHost) -> Generator[Inner]:
     token = host.home / "token"
     token.touch(0o600)
     made = engine.docker(
-        *("run", "--rm", "--volume", home, image, "playhead", "token", "create", "anna", "--scope", "admin", "--json")
+        *("run", "--rm", *home, image, "playhead", "token", "create", "anna", "--scope", "admin", "--json")
     )
     token.write_text(json.loads(made)["token"])
     engine.docker(
-        "create", "--name", "server", "--network", "front", "--publish", "127.0.0.1::4317", "--volume", home,
+        "create", "--name", "server", "--network", "front", "--publish", "127.0.0.1::4317", *home,
         image, "playhead", "server", "--host", "0.0.0.0", "--allowed-host", "server",
     )  # fmt: skip
     engine.docker("network", "connect", "inner", "server")
