@@ -55,7 +55,7 @@ def test_a_name_that_nobody_brings_is_told_with_what_there_is(bring: Bring) -> N
     told = refused("bal")
     assert told.message == "no toy of kind 'bal' is installed here"
     assert told.hint is not None
-    assert told.hint.startswith("did you mean ball? ")
+    assert told.hint.startswith("did you mean ball? else install the package")
     assert told.hint.endswith("(entry point group playhead.toys); installed: ball, ours")
 
 

@@ -47,7 +47,7 @@ class Group:
 
         known = self.names()
         near = get_close_matches(kind, known, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
+        meant = f"did you mean {near[0]}? else " if near else ""
         todo = self._install(kind) if kind in self.extras else f"{meant}install the package that brings it"
         return UsageError(
             f"no {self.noun} of kind {kind!r} is installed here",

@@ -21,6 +21,8 @@ from playhead.cli.app import app
 from playhead.core.events import Event
 from playhead.core.lifecycle import RUN_TRANSITIONS, TASK_TRANSITIONS
 from playhead.core.state import RunStatus, TaskStatus
+from playhead.testing import executors, infrastructures
+from playhead.testing.checks import Suite
 from playhead.testing.stores import STORE_CHECKS, SUBJECTS
 from tests.docs import limits
 from tests.docs.pages import DOCS, all_pages
@@ -101,6 +103,20 @@ def store_checks() -> str:
     return "\n\n".join(parts)
 
 
+def executor_checks() -> str:
+    return _checks(executors.EXECUTOR_SUITE, vars(executors))
+
+
+def infrastructure_checks() -> str:
+    return _checks(infrastructures.INFRASTRUCTURE_SUITE, vars(infrastructures))
+
+
+def _checks(suite: Suite[Any], module: Mapping[str, Any]) -> str:
+    """The checks of a suite of functions by name, with what a docstring adds."""
+    told = {name: " ".join((module[name].__doc__ or "").split()) for name in suite.names}
+    return "\n".join(f"- `{name}`" + (f": {text}" if text else "") for name, text in told.items())
+
+
 def decisions() -> str:
     """The decision records by number and title."""
     records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
@@ -115,6 +131,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": commands,
     "decisions": decisions,
     "store-checks": store_checks,
+    "executor-checks": executor_checks,
+    "infrastructure-checks": infrastructure_checks,
     "server-limits": server_limits,
     "mutants": mutants,
 }

@@ -101,11 +101,13 @@ def redirect_pip(host: Machine, folder: Path) -> None:
 
 
 def in_background(words: list[str], host: Machine) -> None:
-    """`playhead up`, on a free port; or a part of a Dask cluster."""
+    """`playhead up`, on a free port; an agent, for whose runs a later command waits; or a part of a Dask cluster."""
     if words == ["playhead", "up"]:
         host.up()
         return
-    assert words[:2] in (["dask", "scheduler"], ["dask", "worker"]), "only these go on in the background"
+    assert words[:2] in (["playhead", "agent"], ["dask", "scheduler"], ["dask", "worker"]), (
+        "only these go on in the background"
+    )
     host.start(*words, name=words[1])
     if words[1] == "scheduler":
         port = int(words[words.index("--port") + 1])

@@ -43,6 +43,7 @@ def test_some_pages_are_made_from_the_code() -> None:
         "docs/decisions/README.md",
         "docs/guarantees.md",
         "docs/reference/cli.md",
+        "docs/reference/contracts.md",
         "docs/reference/limits.md",
         "docs/reference/store-contract.md",
     }

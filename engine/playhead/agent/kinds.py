@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -35,13 +34,19 @@ class AgentKind(Protocol):
 def agent_of_kind(kind: str, **settings: Any) -> AgentKind:
     """The agent of that kind. UsageError: none is installed, what it needs is not, or it does not take these settings."""
     make: Any = KINDS.load(kind)
-    taken = inspect.signature(make)
     try:
-        taken.bind(**settings)
-    except TypeError as error:
+        described: AgentKind = make(**settings)
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # what foreign code says to a setting that it does not have, or to its value
         raise UsageError(
             f"the agent of kind {kind!r} cannot be made of these settings: {error}",
-            hint=f"its settings are {', '.join(taken.parameters)}",
+            hint=f"it is {make.__module__}:{make.__qualname__}; its documentation says what it takes beside what every agent does",
         ) from error
-    described: AgentKind = make(**settings)
+    if not hasattr(described, "attach"):
+        raise UsageError(
+            f"the agent of kind {kind!r} is made as a {type(described).__name__}, which has no attach",
+            hint="what its entry point names must make an AgentKind (playhead.agent.kinds)",
+        )
     return described

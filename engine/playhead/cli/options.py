@@ -75,6 +75,10 @@ Once = Annotated[
     ),
 ]
 Capacity = Annotated[int | None, typer.Option("--capacity", min=1, help="Runs at a time. (default: one for each CPU)")]
+AgentSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting that agents of this kind have; again for several."),
+]
 DockerHost = Annotated[
     str | None,
     typer.Option("--docker-host", metavar="URL", help="The Docker engine. (default: DOCKER_HOST, or this machine's)"),

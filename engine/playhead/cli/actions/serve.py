@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS: Final = 3.0  # a command that only looks holds the home for a moment
 RETRY_SECONDS: Final = 0.05
+EVERY_AGENTS: Final = ("home", "name", "labels", "capacity", "rules", "storage", "stop_runners")  # settings, set below
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,21 @@ def environment_of(given: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--env {name}: there is no such variable here", hint="write NAME=VALUE, or set it")
         environment[name] = value if equals else os.environ[name]
     return environment
+
+
+def settings_of(given: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` of agents whose options this program does not know. UsageError: it is not that, or it is an option that all have."""
+    settings: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--set {each}: that is no setting", hint="write NAME=VALUE")
+        if name in EVERY_AGENTS:
+            raise UsageError(
+                f"--set {each}: every agent has that", hint="see the options of its command: --help lists them"
+            )
+        settings[name] = value
+    return settings
 
 
 def serve_home(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from playhead.cli import options
+from playhead.cli.commands.agents import Kinds
 
 LOOPBACK = "127.0.0.1"
 
@@ -14,7 +15,9 @@ LOOPBACK = "127.0.0.1"
 def add_to(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(server)
-    agent = typer.Typer(help="Run an agent: the custodian of runs on one kind of infrastructure.", no_args_is_help=True)
+    agent = typer.Typer(
+        cls=Kinds, help="Run an agent: the custodian of runs on one kind of infrastructure.", no_args_is_help=True
+    )
     agent.command()(local)
     agent.command()(docker)
     agent.command()(drain)
