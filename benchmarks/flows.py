@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,13 @@ def touch(path: str) -> None:
     """Tell when the first line of flow code ran."""
     now = time.time()
     Path(path).write_text(repr(now), encoding="utf-8")
+
+
+@flow
+def touch_and_tell(path: str) -> None:
+    """Tell when the first line of flow code ran, and what the interpreter had imported by then."""
+    now = time.time()
+    Path(path).write_text(" ".join((repr(now), *sorted(sys.modules))), encoding="utf-8")
 
 
 @flow

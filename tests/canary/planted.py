@@ -20,6 +20,7 @@ from typing import Any
 import playhead
 from playhead import (
     DaskExecutor,
+    DockerRun,
     Every,
     LocalExecutor,
     LocalRun,
@@ -146,6 +147,12 @@ def zqxkanarie_on_processes(given: str, folder: str, number: int = 3) -> Any:
 
 
 zqxkanarie_on_dask = flow(name="on-dask", executor=DaskExecutor(workers=1), run_config=RUN)(zqxkanarie_everything)
+
+IN_A_CONTAINER = DockerRun(env={"ZQXKANARIE_SEALED": "zqxkanarie_sealed_in_a_container"})
+
+zqxkanarie_in_a_container = flow(name="in-a-container", executor=ThreadExecutor(workers=2), run_config=IN_A_CONTAINER)(
+    zqxkanarie_everything
+)
 
 
 @flow(name="at-once")

@@ -1,6 +1,7 @@
 """A Docker engine of a test session's own: data root, exec root, socket and pid file in a temporary folder. Owns its one process, dockerd.
 
-It opens no port, makes no bridge of its own and no rule of the machine's firewall. With live restore, its containers outlive it.
+It opens no port, makes no bridge of its own and no rule of the machine's firewall. With live restore, which it has unless a test says
+otherwise, its containers outlive it.
 """
 
 from __future__ import annotations
@@ -29,23 +30,24 @@ class Dockerd:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.host = f"unix://{folder / 'sock'}"
-        (folder / "daemon.json").write_text("{}")  # not the machine's own
         self.start()
 
     @property
     def socket(self) -> Path:
         return self._folder / "sock"
 
-    def start(self) -> None:
-        """Start it, and return when it answers."""
+    def start(self, *, live_restore: bool = True) -> None:
+        """Start it, and return when it answers. `live_restore`: whether its containers will outlive it."""
         assert self._process is None, "it runs"
+        settings = {"live-restore": live_restore}  # of its own, not the machine's
+        (self._folder / "daemon.json").write_text(json.dumps(settings))
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     "dockerd",
                     *("--config-file", str(self._folder / "daemon.json"), "--pidfile", str(self._folder / "pid")),
                     *("--data-root", str(self._folder / "data"), "--exec-root", str(self._folder / "exec")),
-                    *("--host", self.host, "--live-restore", "--bridge=none", "--iptables=false", "--ip6tables=false"),
+                    *("--host", self.host, "--bridge=none", "--iptables=false", "--ip6tables=false"),
                     *("--host-gateway-ip", GATEWAY),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -134,8 +136,12 @@ class Dockerd:
                 raise LookupError(f"dockerd does not answer within {START_SECONDS:g} s: {self._last_words()}")
             time.sleep(0.05)
 
+    def log(self) -> str:
+        """All that it said."""
+        return (self._folder / "log").read_text("utf-8", "replace")
+
     def _last_words(self) -> str:
-        return (self._folder / "log").read_text("utf-8", "replace")[-1500:]
+        return self.log()[-1500:]
 
 
 @contextmanager

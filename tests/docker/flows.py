@@ -23,12 +23,13 @@ def step(number: int) -> int:
 
 
 @flow
-def chain(length: int = 3) -> int:
-    """Steps one after the other; fits every agent."""
+def chain(length: int = 3, seconds: float = 0.0) -> int:
+    """Steps one after the other, with a rest of so many seconds behind each; fits every agent."""
     print("said on stdout")
     number = 0
     for _ in range(length):
         number = step(number)
+        time.sleep(seconds)
     return number
 
 
@@ -62,6 +63,18 @@ def hungry() -> int:
 @flow(run_config=DockerRun(env={"FROM_SEAL": "planted-in-the-seal"}, container_labels={"team": "census"}))
 def surroundings() -> dict[str, str]:
     return {"seal": os.environ["FROM_SEAL"], "agent": os.environ["FROM_AGENT"], "user": str(os.getuid())}
+
+
+BOUNDS = DockerRun(memory_mb=300, cpus=0.5, working_dir="/srv", container_labels={"team": "census"})
+
+
+@flow(run_config=BOUNDS)
+def bounded() -> str:
+    return str(Path.cwd())
+
+
+@flow(run_config=DockerRun(gpus=1))
+def on_gpus() -> None: ...
 
 
 @flow(run_config=DockerRun(image="playhead-missing:1", pull="never"))

@@ -40,10 +40,13 @@ class DockerHost(Machine):
             *more,
             name=name,
         )
-        self.wait_for(lambda: self._joined(name) or process.poll() is not None, f"{name} to join")
-        if process.poll() is not None:
-            raise AssertionError((self.home / f"{name}.out").read_text())
-        return process
+        return self._joined(process, name)
+
+    def local_agent(self, name: str) -> subprocess.Popen[bytes]:
+        """`playhead agent local`, once it has joined."""
+        return self._joined(
+            self.start(*PLAYHEAD, "agent", "local", "--server", self.url(), "--name", name, name=name), name
+        )
 
     def register(self, *flows: str) -> None:
         for flow in flows:
@@ -72,5 +75,11 @@ class DockerHost(Machine):
         found: dict[str, Any] = [event["data"] for event in self.events(run) if event["type"] == type_name][-1]
         return found
 
-    def _joined(self, name: str) -> bool:
-        return name in self.playhead("agents", "--json").stdout
+    def _joined(self, process: subprocess.Popen[bytes], name: str) -> subprocess.Popen[bytes]:
+        def look() -> bool:
+            return name in self.playhead("agents", "--json").stdout
+
+        self.wait_for(lambda: look() or process.poll() is not None, f"{name} to join")
+        if process.poll() is not None:
+            raise AssertionError((self.home / f"{name}.out").read_text())
+        return process

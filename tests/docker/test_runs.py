@@ -64,25 +64,6 @@ def test_a_restarted_agent_adopts_its_containers_and_launches_nothing_twice(host
     host.wait_for(lambda: container not in host.containers(), "the adopted container to be removed")
 
 
-def test_an_engine_that_is_restarted_under_a_live_runner_launches_nothing_twice(host: DockerHost) -> None:
-    host.server()
-    host.docker_agent()
-    host.register("waits")
-    gate = host.home / "gate"
-    run = host.ask("waits", gate=str(gate))
-    container = host.running(run)
-    host.wait_for(host.done, "the task to begin")
-    host.engine.stop()
-    host.wait_for(lambda: "no Docker engine answers" in host.said(), "the agent to see that")
-    host.engine.start()
-    assert host.containers()[container] == "running"
-    gate.touch()
-    assert host.ended(run)["state"] == "succeeded"
-    assert host.types(run).count("run.claimed") == 1
-    assert host.done() == ["waiting"]
-    host.wait_for(lambda: container not in host.containers(), "the container to be removed")
-
-
 def test_a_container_that_exits_well_without_an_outcome_is_lost_and_never_a_success(host: DockerHost) -> None:
     host.server()
     host.docker_agent()

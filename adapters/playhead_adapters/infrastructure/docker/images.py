@@ -61,9 +61,19 @@ class _Pull:
 
 
 def credentials_for(image: str, file: Path | None) -> Mapping[str, str] | None:
-    """What the file, as `docker login` writes it, has for the image's registry. UsageError: it cannot be used, or others may read it."""
+    """What the file has for the image's registry. UsageError as of `read_credentials`."""
+    host, auths = registry_of(image), read_credentials(file)
+    for key in _HUB_KEYS if host == HUB else (host, f"https://{host}", f"http://{host}"):
+        found: Any = auths.get(key)
+        if isinstance(found, Mapping) and "auth" in found:
+            return {"auth": str(cast("Mapping[str, Any]", found)["auth"])}
+    return None
+
+
+def read_credentials(file: Path | None) -> Mapping[str, Any]:
+    """By registry, from a file as `docker login` writes it. UsageError: it cannot be used, or others may read it."""
     if file is None:
-        return None
+        return {}
     try:
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise UsageError(f"others may read {file}, which holds credentials", hint=f"chmod 600 {file}")
@@ -72,12 +82,7 @@ def credentials_for(image: str, file: Path | None) -> Mapping[str, str] | None:
         raise UsageError(
             f"registry credentials cannot be read from {file}: {error}", hint="`docker login` writes such a file"
         ) from None
-    host = registry_of(image)
-    for key in _HUB_KEYS if host == HUB else (host, f"https://{host}", f"http://{host}"):
-        found: Any = auths.get(key)
-        if isinstance(found, Mapping) and "auth" in found:
-            return {"auth": str(cast("Mapping[str, Any]", found)["auth"])}
-    return None
+    return auths
 
 
 def registry_of(image: str) -> str:

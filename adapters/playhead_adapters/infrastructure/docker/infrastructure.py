@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio import to_thread
@@ -32,7 +33,7 @@ from playhead_adapters.infrastructure.docker.blueprint import (
 from playhead_adapters.infrastructure.docker.boot import ORDER_FOLDER, ORDER_NAME
 from playhead_adapters.infrastructure.docker.container import AWAY_SECONDS, ContainerRunner, signalled
 from playhead_adapters.infrastructure.docker.daemon import Daemon, DaemonRefused, DaemonUnreachable, Shown
-from playhead_adapters.infrastructure.docker.images import Images
+from playhead_adapters.infrastructure.docker.images import Images, read_credentials
 from playhead_adapters.infrastructure.docker.records import Records
 
 KIND: Final = "docker"
@@ -57,6 +58,7 @@ class DockerInfrastructure(Infrastructure):
         self._custodian = custodian
         self._auto_remove = auto_remove
         self._runners: dict[str, ContainerRunner] = {}  # by the container's id
+        self._launching: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()  # by the container's name
         self._undone: set[str] = set()  # names of containers of launches that were taken back while the engine was away
 
     @classmethod
@@ -71,7 +73,9 @@ class DockerInfrastructure(Infrastructure):
         credentials: Path | None,
         auto_remove: bool,
     ) -> AsyncGenerator[DockerInfrastructure]:
-        """UsageError: no engine answers. `folder` is the agent's own. Containers that are left at the end go on."""
+        """UsageError: no engine answers, or the file of credentials cannot be used. `folder` is the agent's own. Containers that
+        are left at the end go on."""
+        await to_thread.run_sync(read_credentials, credentials)
         try:
             version = await daemon.version()
         except PlayheadError as error:
@@ -169,6 +173,12 @@ class DockerInfrastructure(Infrastructure):
 
     async def _launch(self, wanted: Blueprint) -> ContainerRunner:
         """The container of that name at work with the order: this one, or the one that was there."""
+        async with self._launching.setdefault(
+            wanted.name, anyio.Lock()
+        ):  # else one would take the other's for a dead agent's
+            return await self._launch_alone(wanted)
+
+    async def _launch_alone(self, wanted: Blueprint) -> ContainerRunner:
         await to_thread.run_sync(self._records.write, KeptOutput.of(wanted.order))
         try:
             try:
@@ -261,5 +271,10 @@ def _explained(error: DaemonRefused, wanted: Blueprint) -> LaunchFailed:
             f"the engine's host does not see the storage: {error.message}",
             hint="agent and engine must share the folder under one path",
             reason=ReleaseReason.STORAGE_UNREACHABLE,
+        )
+    if "device driver" in said and "gpu" in said:
+        return LaunchFailed(
+            f"this engine has no GPU to give: {error.message}",
+            hint="it needs GPUs, and what lets containers use them (the NVIDIA Container Toolkit)",
         )
     return LaunchFailed(error.message, hint="see the run config and the agent's options")
