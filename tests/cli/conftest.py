@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from playhead.cli.app import run
+from playhead.cli.examining import outside
 from playhead.embedded import run_embedded
 from playhead.errors import FlowRunFailed
 from playhead.home import Home
@@ -61,8 +62,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "PLAYHEAD_TOKEN",
         "PLAYHEAD_TOKEN_FILE",
         "COLUMNS",
+        "DOCKER_HOST",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(outside, "DOCKER_SOCKET", tmp_path / "docker.sock")
     monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path / "home"))
 
 

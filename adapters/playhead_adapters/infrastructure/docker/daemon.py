@@ -62,6 +62,12 @@ class Daemon:
         with self._explained():
             return str((await self._docker.version())["Version"])
 
+    async def info(self) -> Mapping[str, Any]:
+        """What `docker info` shows."""
+        with self._explained():
+            shown: Mapping[str, Any] = await self._docker.system.info()
+            return shown
+
     async def create(self, name: str, config: Mapping[str, Any]) -> str:
         """The id of the new container. 409: there is one of that name."""
         with self._explained():

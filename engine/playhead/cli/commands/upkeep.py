@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from playhead.cli import options
@@ -12,11 +14,31 @@ def add_to(app: typer.Typer) -> None:
     app.command()(reconcile)
 
 
-def doctor(server: options.Server = None, home: options.HomeDir = None, json: options.Json = False) -> int:
-    """Check Python, home, key, storage, log, server and agents, and say what to do about each trouble."""
+def doctor(
+    docker_host: Annotated[
+        str | None,
+        typer.Option(
+            "--docker-host",
+            metavar="URL",
+            help="Check this Docker engine. (default: that of DOCKER_HOST, or this machine's, if there is one)",
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option("--dask", metavar="ADDRESS", help="Check this Dask scheduler and its workers.")
+    ] = None,
+    module: Annotated[
+        list[str] | None,
+        typer.Option("--module", metavar="NAME", help="That Dask's workers should have; again for several."),
+    ] = None,
+    server: options.Server = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Check Python, home, key, storage, log, server, agents, Docker and Dask, and say what to do about each trouble."""
     from playhead.cli.actions.doctor import examine
+    from playhead.cli.examining.outside import Asked
 
-    return examine(home=home, server=server, as_json=json)
+    return examine(Asked(docker_host, dask, tuple(module or ())), home=home, server=server, as_json=json)
 
 
 def reconcile(
