@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from datetime import timedelta
 
-from playhead.executors.specs import ThreadExecutor
+from playhead.executors.specs import DaskExecutor, ThreadExecutor
 from playhead.flows.flow import flow
 from playhead.flows.run_config import UniversalRun
 from playhead.flows.schedule import Cron, Every
@@ -52,3 +52,7 @@ def no_cron() -> None: ...
 
 @flow
 def unsealable(lock: object = threading.Lock()) -> None: ...
+
+
+@flow(executor=DaskExecutor(cluster_kwargs={"security": object()}))
+def opaque() -> None: ...

@@ -16,7 +16,7 @@ from playhead.client.sealing import code_of, is_installed
 from playhead.core.events import SealedBy
 from playhead.core.names import Micros
 from playhead.core.schedules import due_after
-from playhead.errors import BadParameter, BadSchedule, FlowLoadError, PlayheadError
+from playhead.errors import BadParameter, BadSchedule, FlowLoadError, PlayheadError, UsageError
 from playhead.flows.flow import Flow, flow
 from playhead.home import Home
 from playhead.trust.code import load_code
@@ -187,6 +187,7 @@ class TestSchedules:
             (sample_flows.no_cron, BadSchedule, "is not a schedule"),
             (sample_flows.open_ended, BadParameter, "its parameter 'day' has no default"),
             (sample_flows.unsealable, FlowLoadError, "cannot be sealed by value"),
+            (sample_flows.opaque, UsageError, "its executor DaskExecutor cannot be sealed"),
         ],
     )
     async def test_what_is_wrong_is_said_before_anything_is_written(

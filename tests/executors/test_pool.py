@@ -7,14 +7,15 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pytest
 
 from playhead import flow
-from playhead.errors import InfrastructureLost
+from playhead.errors import InfrastructureLost, UsageError
 from playhead.executors import Executor, specs
 from playhead.executors.pool import MAX_ABANDONED, open_pool
+from playhead.flows.flow import Flow
 from playhead.ports.executor import OpenExecutor
 from playhead.testing.executors import check_executor
 from tests.packages import install
@@ -90,3 +91,14 @@ def test_a_flow_names_an_executor_of_another_package() -> None:
     def named() -> None: ...
 
     assert named.executor == Threads(workers=2)
+
+
+def test_what_is_no_spec_or_of_no_name_is_told_where_the_flow_is_written() -> None:
+    def named() -> None: ...
+
+    for wrong in ("thread", Threads, ThreadPoolExecutor):
+        with pytest.raises(UsageError, match=r"flow named: executor=.* is none") as caught:
+            Flow(named, executor=cast("Executor", wrong))
+        assert "ThreadExecutor(...)" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="'my pool' cannot be the name of a kind of executor"):
+        Flow(named, executor=Executor(kind="my pool"))

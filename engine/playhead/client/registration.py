@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
+from pydantic_core import PydanticSerializationError
 
 from playhead.client.presets import Presets, presets_of, sign_presets, together
 from playhead.client.sealing import code_of, kind_of
@@ -15,7 +16,7 @@ from playhead.client.values import dump_parameters
 from playhead.core import events as ev
 from playhead.core.events import SealedBy
 from playhead.core.schedules import check_schedule
-from playhead.errors import AlreadyExists, BadParameter
+from playhead.errors import AlreadyExists, BadParameter, UsageError
 from playhead.flows.flow import Flow
 from playhead.flows.task import Task
 from playhead.home import Home
@@ -59,8 +60,8 @@ def _prepare(flow: Flow[..., Any], home: Home, sealed_by: SealedBy | None) -> tu
         flow=flow.name,
         code=code,
         signature=signature_of(flow.fn),
-        executor=_json(flow.executor.model_dump(mode="json")),
-        run_config=_json(flow.run_config.model_dump(mode="json")),
+        executor=_sealed_spec(flow.name, "executor", flow.executor),
+        run_config=_sealed_spec(flow.name, "run config", flow.run_config),
     )
     seal_id = write_seal(home.storage, seal, key, encrypt=home.settings.encrypt)
     if schedule is not None:
@@ -137,12 +138,21 @@ def _sign_schedule(
             raise
 
 
-def _json(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The fields with sets in an order: else the same flow would have another seal in each process."""
-    ordered = dict(fields)
+def _sealed_spec(flow: str, what: str, spec: BaseModel) -> dict[str, JsonValue]:
+    """The spec as the seal has it, with sets in an order: else the same flow would have another seal in each process.
+
+    UsageError: it holds what has no JSON.
+    """
+    try:
+        fields: dict[str, JsonValue] = spec.model_dump(mode="json")
+    except PydanticSerializationError as error:
+        raise UsageError(
+            f"flow {flow}: its {what} {type(spec).__name__} cannot be sealed: {error}",
+            hint="its settings are plain data: give a name or an address, and have it made where the flow runs",
+        ) from error
     if isinstance(labels := fields.get("labels"), list):
-        ordered["labels"] = [*sorted(map(str, labels))]
-    return ordered
+        fields["labels"] = [*sorted(map(str, labels))]
+    return fields
 
 
 def _python_of(code: Code) -> str | None:

@@ -55,6 +55,7 @@ class Flow(Generic[P, R_co]):
         _check_option(self.name, "run_config", run_config, (UniversalRun, LocalRun, DockerRun))
         _check_option(self.name, "schedule", schedule, (Cron, Every))
         self.executor: Executor = executor or ThreadExecutor()
+        check_name("kind of executor", self.executor.kind)
         self.run_config = run_config or UniversalRun()
         self.schedule = schedule
         self.log_prints = log_prints
