@@ -153,6 +153,9 @@ IN_A_CONTAINER = DockerRun(env={"ZQXKANARIE_SEALED": "zqxkanarie_sealed_in_a_con
 zqxkanarie_in_a_container = flow(name="in-a-container", executor=ThreadExecutor(workers=2), run_config=IN_A_CONTAINER)(
     zqxkanarie_everything
 )
+zqxkanarie_dask_in_a_container = flow(
+    name="dask-in-a-container", executor=DaskExecutor(workers=1), run_config=IN_A_CONTAINER
+)(zqxkanarie_everything)
 
 
 @flow(name="at-once")

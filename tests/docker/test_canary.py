@@ -23,7 +23,8 @@ from tests.system.machine import PLAYHEAD, Machine, ended, machine
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 IMAGE = f"{MARK}_image:1"
-FLOW, RESTING = "in-a-container", "rests"
+FLOWS = ("in-a-container", "dask-in-a-container")  # on threads, and on a cluster that its container opens beside it
+RESTING = "rests"
 RESULTS = ("result", "large_result", "inner_default", "caught")
 
 
@@ -58,7 +59,8 @@ def test_neither_server_nor_engine_learns_what_runs_in_a_container(
         agent = ("agent", "docker", "--network", "host", "--default-image", IMAGE, "--keep-containers")
         user.start(*PLAYHEAD, *agent, "--env", f"{MARK.upper()}_VARIABLE", name="agent")
         user.wait_for(lambda: user.json("agents"), "the agent to join")
-        _run_to_its_end(user)
+        for flow in FLOWS:
+            _run_to_its_end(user, flow)
         _check_the_engine(docker.engine, _rests(user, docker.engine, url))
         _check_recording(recording)
     assert told_in_memory(server.pid) == []
@@ -66,8 +68,8 @@ def test_neither_server_nor_engine_learns_what_runs_in_a_container(
     assert told_in(places.files_in(elsewhere.home)) == []
 
 
-def _run_to_its_end(user: User) -> None:
-    shown = user.playhead("run", user.flow(FLOW), "-p", f"given={GIVEN}", "-p", "folder=/tmp").stdout
+def _run_to_its_end(user: User, flow: str) -> None:
+    shown = user.playhead("run", user.flow(flow), "-p", f"given={GIVEN}", "-p", "folder=/tmp").stdout
     assert all(f"{MARK}_{word}" in shown for word in RESULTS)
     kept = b"".join(data for _, data in places.files_in(user.home / "storage"))
     assert all(f"{MARK}_{word}".encode() in kept for word in ("print", "sealed_in_a_container", "large_result"))
@@ -83,10 +85,10 @@ def _rests(user: User, engine: Dockerd, url: str) -> str:
 
 
 def _check_the_engine(engine: Dockerd, resting: str) -> None:
-    """Of the container at work, and of the one that has ended and was kept."""
+    """Of the container at work, and of those that have ended and were kept."""
     assert told_in(places.process(engine.inspect(resting)["State"]["Pid"])) == []
     names = engine.containers()
-    assert len(names) == 2
+    assert len(names) == len(FLOWS) + 1
     for name in names:
         shown = engine.inspect(name)
         assert told_in([(name, _without_image(json.dumps(shown)))]) == []
