@@ -134,7 +134,7 @@ def test_many_agents_are_counted_and_the_nearest_named() -> None:
         (
             (*RUNNING, ev.RunFailed(at=5, mac=MAC, category=FailureCategory.LOST, task="page")),
             WaitsFor.NOTHING,
-            "it has failed in task page: what computed it was lost more often",
+            "it has failed in task page: what should compute it was not there, or was lost",
         ),
     ],
 )

@@ -20,7 +20,7 @@ class FailureCategory(StrEnum):
     RAISED = "raised"  # an exception of its own
     EXITED = "exited"  # sys.exit, or another BaseException
     TIMED_OUT = "timed_out"
-    LOST = "lost"  # its infrastructure, more often than its budget allows
+    LOST = "lost"  # its infrastructure, more often than its budget allows; or the executor was not to be opened
     UPSTREAM = "upstream"  # something that it needs failed
     UNLOADABLE = "unloadable"  # its result or exception cannot be pickled or read back
     FLOW_LOAD = "flow_load"  # the sealed code does not load here

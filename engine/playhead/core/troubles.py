@@ -66,7 +66,7 @@ FAILED: Final[Mapping[FailureCategory, str]] = {
     FailureCategory.RAISED: "an exception was raised",
     FailureCategory.EXITED: "the code ended its process",
     FailureCategory.TIMED_OUT: "it took longer than its timeout",
-    FailureCategory.LOST: "what computed it was lost more often than its budget allows",
+    FailureCategory.LOST: "what should compute it was not there, or was lost more often than its budget allows",
     FailureCategory.UPSTREAM: "something that it needs had failed",
     FailureCategory.UNLOADABLE: "a result or an exception could not be pickled, or not be read back",
     FailureCategory.FLOW_LOAD: "the sealed code does not load where it ran",

@@ -98,7 +98,16 @@ def _failed(error: BaseException) -> Performed:
 
 
 def category_of(error: BaseException) -> FailureCategory:
-    from playhead.errors import Diverged, FlowLoadError, StorageLost, TaskLost, TaskTimedOut, TrustError, UpstreamFailed
+    from playhead.errors import (
+        Diverged,
+        FlowLoadError,
+        InfrastructureLost,
+        StorageLost,
+        TaskLost,
+        TaskTimedOut,
+        TrustError,
+        UpstreamFailed,
+    )
 
     match error:
         case UnloadableOutcome():
@@ -107,7 +116,7 @@ def category_of(error: BaseException) -> FailureCategory:
             return FailureCategory.TIMED_OUT
         case UpstreamFailed():
             return FailureCategory.UPSTREAM
-        case TaskLost():
+        case TaskLost() | InfrastructureLost():  # the latter where an executor did not open
             return FailureCategory.LOST
         case Diverged():
             return FailureCategory.DIVERGED
