@@ -52,9 +52,8 @@ class Site:
     stack: AsyncExitStack
 
     async def agent(self, **given: Any) -> None:
-        described = LocalAgent(
-            **{"home": self.home, "name": "otter", "stop_runners": True, "import_paths": (ROOT,)} | given
-        )
+        wanted: dict[str, Any] = {"home": self.home, "name": "otter", "stop_runners": True, "import_paths": (ROOT,)}
+        described = LocalAgent(**(wanted | given))
         await self.stack.enter_async_context(described.attach(self.client.api, self.url))
 
     async def ask(self, flow: Flow[..., Any], **how: Any) -> str:
