@@ -65,12 +65,15 @@ def surroundings() -> dict[str, str]:
     return {"seal": os.environ["FROM_SEAL"], "agent": os.environ["FROM_AGENT"], "user": str(os.getuid())}
 
 
-BOUNDS = DockerRun(memory_mb=300, cpus=0.5, working_dir="/srv", container_labels={"team": "census"})
+BOUNDS = DockerRun(
+    memory_mb=300, cpus=0.5, working_dir="/srv", container_labels={"team": "census"}, mounts=("/etc/apt:/given:ro",)
+)
 
 
 @flow(run_config=BOUNDS)
-def bounded() -> str:
-    return str(Path.cwd())
+def bounded() -> tuple[str, bool, bool]:
+    """Where it is, whether it sees what was mounted, and whether it may write there."""
+    return str(Path.cwd()), Path("/given/sources.list.d").exists(), os.access("/given", os.W_OK)
 
 
 @flow(run_config=DockerRun(gpus=1))

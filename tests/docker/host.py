@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,11 @@ class DockerHost(Machine):
 
     def said(self, name: str = "docker-agent") -> str:
         return (self.home / f"{name}.out").read_text()
+
+    def why(self, run: str) -> str:
+        """All that `playhead why` tells of the run itself."""
+        told = json.loads(self.get(f"/api/runs/{run}/why"))
+        return f"{told['because']}; {told['lost']}"
 
     def types(self, run: str) -> list[str]:
         return [event["type"] for event in self.events(run)]

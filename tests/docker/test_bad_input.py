@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from playhead.core import troubles
+from playhead.core.kinds import ReleaseReason
 from tests.docker.conftest import Docker
 from tests.docker.host import DockerHost
 from tests.system.machine import PLAYHEAD
@@ -20,10 +22,11 @@ BROKEN = "playhead-none:1"
 
 
 def released(host: DockerHost, run: str) -> str:
-    """Why the run's claim first went back."""
+    """Why the run's claim first went back. `why` tells it in words."""
     host.wait_for(lambda: "run.released" in host.types(run), "the claim to go back")
     events = [event["data"] for event in host.events(run) if event["type"] == "run.released"]
-    reason: str = events[0]["reason"]
+    reason = ReleaseReason(events[0]["reason"])
+    host.wait_for(lambda: troubles.RELEASED[reason] in host.why(run), f"`why` to say {reason}")
     return reason
 
 

@@ -75,6 +75,7 @@ def test_a_container_that_exits_well_without_an_outcome_is_lost_and_never_a_succ
         "reason": "exited",
         "exit_code": 0,
     }
+    assert "the last one when its process ended with exit code 0" in host.why(run)
 
 
 def test_a_container_that_is_out_of_memory_is_told_from_one_that_was_killed(host: DockerHost) -> None:
@@ -84,6 +85,7 @@ def test_a_container_that_is_out_of_memory_is_told_from_one_that_was_killed(host
     hungry = host.ask("hungry")
     host.wait_for(lambda: "run.lost" in host.types(hungry), "it to be out of memory")
     assert host.data(hungry, "run.lost")["reason"] == "out_of_memory"
+    host.wait_for(lambda: "when its container was out of memory" in host.why(hungry), "`why` to say so")
     run = host.ask("waits", gate=str(host.home / "gate"))
     container = host.running(run)
     host.wait_for(lambda: "waiting" in host.done(), "the task to begin")
