@@ -123,9 +123,12 @@ async def test_what_has_ended_and_is_nobodys_is_tidied_away_and_another_agents_i
         labels = (f"{CUSTODIAN}={mark}", f"playhead.run={RUN}", "playhead.epoch=1")
         words = [word for label in labels for word in ("--label", label)]
         docker.engine.docker("run", "--network", "none", "--name", name, *words, docker.bare, "true")
+        docker.engine.docker(
+            "create", "--network", "none", "--name", f"{name}-never-begun", *words, docker.bare, "true"
+        )
     async with side.opened(docker.engine.host) as infrastructure:
         await infrastructure.tend()
-    assert list(docker.engine.containers()) == ["playhead-theirs"]
+    assert sorted(docker.engine.containers()) == ["playhead-theirs", "playhead-theirs-never-begun"]
 
 
 async def test_a_launch_that_is_cancelled_leaves_nothing(side: Side, docker: Docker) -> None:

@@ -29,6 +29,7 @@ from playhead_adapters.infrastructure.docker.blueprint import (
     Blueprint,
     Ground,
     blueprint,
+    container_name,
 )
 from playhead_adapters.infrastructure.docker.boot import ORDER_FOLDER, ORDER_NAME
 from playhead_adapters.infrastructure.docker.container import AWAY_SECONDS, ContainerRunner, signalled
@@ -131,13 +132,17 @@ class DockerInfrastructure(Infrastructure):
                 await self._daemon.remove(name)
                 self._undone.discard(name)
             for shown in await self._daemon.with_label(f"{CUSTODIAN}={self._custodian}"):
-                runner = ContainerRunner(shown, self._daemon, self)
-                if shown["State"] != "exited" or shown["Id"] in self._runners:
-                    continue
-                if await to_thread.run_sync(self._records.read, runner.run, runner.epoch) is None:
-                    await self._clear(runner, began=True)
+                await self._tend(ContainerRunner(shown, self._daemon, self), shown["State"])
         except PlayheadError as error:
             _log.warning("containers were not tidied up: %s", error.message)
+
+    async def _tend(self, runner: ContainerRunner, state: str) -> None:
+        if runner.id in self._runners or container_name(runner.run, runner.epoch) in self._launching:
+            return
+        if state in _NEVER_BEGAN:  # the engine made it after it had failed to say so
+            await self._clear(runner, began=False)
+        elif state == "exited" and await to_thread.run_sync(self._records.read, runner.run, runner.epoch) is None:
+            await self._clear(runner, began=True)
 
     # --- for its containers ------------------------------------------------------------------------------------------
 
@@ -182,14 +187,14 @@ class DockerInfrastructure(Infrastructure):
         await to_thread.run_sync(self._records.write, KeptOutput.of(wanted.order))
         try:
             try:
-                container = await self._daemon.create(wanted.name, wanted.config)
+                container = await self._created(wanted)
             except DaemonRefused as error:
                 if error.status != 409:
                     raise
                 there = await self._there(wanted.name)
                 if there is not None:
                     return self._remember(there)
-                container = await self._daemon.create(wanted.name, wanted.config)
+                container = await self._created(wanted)
             await self._daemon.put(container, ORDER_FOLDER, self._ground.owner, ORDER_NAME, wanted.order.to_bytes())
             await self._started(container)
             return self._remember(await self._daemon.inspect(container))
@@ -197,6 +202,13 @@ class DockerInfrastructure(Infrastructure):
             with anyio.CancelScope(shield=True):
                 await self._undo(wanted)
             raise
+
+    async def _created(self, wanted: Blueprint) -> str:
+        """Not cut off while the engine is asked: it might make the container after it was told to remove it."""
+        container = ""
+        with anyio.CancelScope(shield=True):
+            container = await self._daemon.create(wanted.name, wanted.config)
+        return container  # noqa: RET504 - to type checkers, such a scope may go on where it was left
 
     async def _there(self, name: str) -> Shown | None:
         """The container of that name; None: it never began, and is gone."""
