@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from playhead.cli.rendering.tables import ID_DIGITS
+from playhead.core.names import Epoch, RunId
+from playhead.embedded import run_embedded
+from playhead.home import Home
+from playhead.journal.place import JournalPlace
+from playhead.journal.report import keep_report
+from playhead.settings import Settings
+from tests.cli import sample_flows
 from tests.cli.conftest import Answer, Call, Runs
 
 SHOWN = {
@@ -171,6 +179,28 @@ def test_logs_are_read_from_storage_whole_or_of_one_task(call: Call, runs: Runs)
     (line,) = lines(call("logs", runs.squares, "--task", "square.3", "--json", "--home", runs.home))
     assert (line["task"], line["message"], line["level"]) == ("square.3", "squaring 3", "INFO")
     assert "nothing was logged" in call("logs", runs.breaks, "--home", runs.home).err
+
+
+def test_a_report_is_read_from_storage_verified_and_printed_as_it_is(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "home"
+    home = Home.open(Settings.load({"home": path}, env={}), env={})
+    begun: list[str] = []
+    run_embedded(sample_flows.squares, {"n": 2}, home=home, on_started=begun.append)
+    none = call("report", begun[0], "--home", path)
+    assert none.code == 2
+    assert "no executor's report of a run" in none.err
+    assert "performance_report=True" in none.err
+
+    (claim,) = [
+        event for event in lines(call("events", begun[0], "--json", "--home", path)) if event["type"] == "run.claimed"
+    ]
+    data = cast("dict[str, Any]", claim["data"])
+    place = JournalPlace(RunId(begun[0]), Epoch(data["epoch"]), data["grant"])
+    key = home.keys.run_key(begun[0])
+    page = "<html>drawn\u00fc</html>"
+    keep_report(home.storage, place, key, page, encrypt=False)
+    assert call("report", begun[0], "--home", path).out == page
+    assert call("report", begun[0], "--json", "--home", path).json == {"run_id": begun[0], "html": page}
 
 
 # --- register, run and cancel ---------------------------------------------------------------------------------------

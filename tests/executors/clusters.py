@@ -36,7 +36,7 @@ async def main():
     given = json.loads(sys.argv[1])
     if tls := given.pop("tls", None):
         given["security"] = Security(require_encryption=True, **tls)
-    async with LocalCluster(asynchronous=True, dashboard_address="127.0.0.1:0", **given) as cluster:
+    async with LocalCluster(asynchronous=True, dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False}, **given) as cluster:
         print(cluster.scheduler_address, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

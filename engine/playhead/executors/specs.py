@@ -91,6 +91,9 @@ class DaskExecutor(Executor, frozen=True):
 
     `persist` says who writes large results down: the worker that computed one where it sees the run's storage ("auto"), or else the
     call fails ("worker"), or the runner, through which they pass then ("runner").
+
+    `performance_report` has the run keep Dask's report of what the cluster did meanwhile, for `playhead report`. It takes bokeh where the
+    scheduler runs: without it the executor does not open.
     """
 
     kind: Literal["dask"] = "dask"
@@ -104,6 +107,7 @@ class DaskExecutor(Executor, frozen=True):
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     priority: int = 0
     persist: Persist = "auto"
+    performance_report: bool = False
     connect_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
 
     @model_validator(mode="after")

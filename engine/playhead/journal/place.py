@@ -43,6 +43,11 @@ class JournalPlace:
         return f"{self.folder}/output"
 
     @property
+    def report(self) -> str:
+        """What the executor told of itself at the end, where it was asked to: an envelope, as `journal.report` has it."""
+        return f"{self.folder}/report"
+
+    @property
     def segments(self) -> str:
         return f"{self.folder}/segments"
 

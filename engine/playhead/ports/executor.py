@@ -95,6 +95,16 @@ class ClusterExecutor(OpenExecutor, Protocol):
         ...
 
 
+@runtime_checkable
+class ReportingExecutor(OpenExecutor, Protocol):
+    """An executor that can say how the run fared on it, in a page for people. Optional: others need not have it."""
+
+    async def report(self) -> str | None:
+        """The page, as HTML that needs nothing else to be read. Asked for once, when no call is under way any more and before the
+        executor closes; on any loop. None: nobody asked for one. Raises what keeps it from being made."""
+        ...
+
+
 class ExecutorSpec(Protocol):
     """What a flow names: a frozen description that is sealed with the flow. `kind` is the entry point that opens it."""
 

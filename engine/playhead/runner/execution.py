@@ -36,7 +36,7 @@ from playhead.journal.format import Record
 from playhead.journal.place import JournalPlace
 from playhead.journal.room import Room
 from playhead.journal.writer import JournalWriter
-from playhead.ports.executor import OpenExecutor
+from playhead.ports.executor import OpenExecutor, ReportingExecutor
 from playhead.ports.server import ServerApi, Started
 from playhead.ports.storage import Storage
 from playhead.runner.capture import capturing, end_line, installed
@@ -201,6 +201,8 @@ class Execution:
                 _check_open(executor, subject.executor.kind)
                 opened = True
                 record = run_flow(subject, parameters, self._means(subject, executor, upkeep), recalled)
+                if isinstance(executor, ReportingExecutor):
+                    self._keep_report(executor)
         except Exception as error:
             if not opened:
                 return failed_record(self._payloads, error)
@@ -209,6 +211,16 @@ class Execution:
             log.warning("the executor of run %s did not close as it should: %r", self._grant.run, error)
         assert record is not None
         return record
+
+    def _keep_report(self, executor: ReportingExecutor) -> None:
+        from playhead.runner.report import (
+            keep_report_of,
+        )  # few executors have one, and each module costs each runner's start
+
+        grant = self._grant
+        keep_report_of(
+            executor, self._link, grant.storage, grant.place, grant.key, self._lines.write, encrypt=grant.encrypt
+        )
 
     def _means(self, subject: Flow[..., Any], executor: OpenExecutor, upkeep: UpkeepThread) -> Means:
         grant = self._grant

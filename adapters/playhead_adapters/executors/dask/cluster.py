@@ -95,7 +95,11 @@ async def temporary_cluster(spec: DaskExecutor, security: Any) -> AsyncGenerator
                 "worker_class": WatchingNanny,
                 "local_directory": scratch,
                 "dashboard_address": "127.0.0.1:0",  # many runs on one machine would quarrel about a port
-                "scheduler_kwargs": {"allowed_failures": 0},  # the engine decides what is tried again
+                "scheduler_kwargs": {
+                    "allowed_failures": 0,  # the engine decides what is tried again
+                    "dashboard": "dashboard_address"
+                    in spec.cluster_kwargs,  # a second to start, at a port that nobody knows
+                },
             }
         else:
             made = _class_named(spec.cluster_class)

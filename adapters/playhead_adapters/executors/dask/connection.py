@@ -12,6 +12,7 @@ from typing import Any, Final
 from playhead_adapters.executors.dask import versions, worker
 from playhead_adapters.executors.dask.library import CancelledByDask, KilledWorker, dask_config, distributed, task_spec
 from playhead_adapters.executors.dask.parcels import Parcel
+from playhead_adapters.executors.dask.report import Watch
 from playhead_adapters.executors.dask.worker import Answers
 
 CLOSE_SECONDS: Final = 2.0  # for the scheduler to hear that the client leaves
@@ -39,10 +40,13 @@ Fate = Answers | WorkerKilled | BaseException
 
 class Connection:
     """`topic` names the executor to its workers, which have so many `threads` now. `on_expired` is called with the number of each call
-    that has run too long.
+    that has run too long. `watch` is what the report is made of, where one is wanted.
     """
 
-    def __init__(self, client: Any, topic: str, threads: int, on_expired: Callable[[int], None]) -> None:
+    def __init__(
+        self, client: Any, topic: str, threads: int, on_expired: Callable[[int], None], watch: Watch | None = None
+    ) -> None:
+        self.watch = watch
         self._client = client
         self._topic = topic
         self._threads = threads

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
-from playhead.errors import MisusedCall, PlayheadError
+from playhead.errors import InfrastructureLost, MisusedCall, PlayheadError
 from playhead.executors import DaskExecutor, crossing
 from playhead.executors.calls import Call
 from playhead.executors.worker import Frame
@@ -131,6 +131,12 @@ class DaskCalls:
                 self._woken = True
                 self._loop.call_soon_threadsafe(self._take_fresh)
         return call
+
+    async def report(self) -> str | None:
+        """See `ReportingExecutor`. InfrastructureLost: the scheduler does not make one, or is lost."""
+        if not self._spec.performance_report:
+            return None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._report(), self._loop))
 
     def stop(self, call: Call) -> None:
         """See `CallOwner`."""
@@ -314,6 +320,11 @@ class DaskCalls:
         call = self._calls.get(number)
         if call is not None:
             call.expire()
+
+    async def _report(self) -> str:
+        if self._connection is None or self._connection.watch is None:
+            raise InfrastructureLost("the Dask scheduler is lost, and with it what it had seen of the run")
+        return await self._connection.watch.page()
 
     # --- stopping ------------------------------------------------------------------------------------------------------
 

@@ -20,14 +20,15 @@ from playhead_adapters.executors.dask.cluster import Death, TemporaryCluster, te
 from playhead_adapters.executors.dask.connection import Connection
 from playhead_adapters.executors.dask.executor import DaskCalls
 from playhead_adapters.executors.dask.library import distributed
+from playhead_adapters.executors.dask.report import Watch
 
 
 @asynccontextmanager
 async def open_spec(spec: DaskExecutor) -> AsyncGenerator[OpenExecutor]:
     """The entry point `dask`.
 
-    UsageError: what must agree between here and the workers does not, or cluster_class does not load. InfrastructureLost: no
-    scheduler answers at the address, or the temporary cluster does not start.
+    UsageError: what must agree between here and the workers does not, cluster_class does not load, or a report is asked for and the
+    scheduler cannot make one. InfrastructureLost: no scheduler answers at the address, or the temporary cluster does not start.
     """
     with start_blocking_portal("asyncio", name="playhead-dask") as portal:
         opened: Future[OpenExecutor] = Future()
@@ -115,6 +116,7 @@ class Site:
             if self._temporary is not None and self._temporary.workers:
                 await client.wait_for_workers(self._temporary.workers, timeout=self._spec.connect_seconds)
             await _check_workers(client)
+            watch = await Watch.begin(client) if self._spec.performance_report else None
             known: dict[str, Any] = await client.scheduler.identity(n_workers=0)
         except BaseException as error:
             with contextlib.suppress(Exception):  # it never came to life
@@ -122,7 +124,7 @@ class Site:
             if isinstance(error, PlayheadError) or not isinstance(error, Exception):
                 raise
             raise _unreachable(self._spec, error) from error
-        return Connection(client, name, known["total_threads"], on_expired)
+        return Connection(client, name, known["total_threads"], on_expired, watch)
 
 
 async def _check_workers(client: Any) -> None:

@@ -1,4 +1,4 @@
-"""Commands that tell a run's story: events, logs, replay."""
+"""Commands that tell a run's story: events, logs, report, replay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playhead.cli import options
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (events, logs, replay):
+    for command in (events, logs, report, replay):
         app.command()(command)
 
 
@@ -43,6 +43,18 @@ def logs(
     from playhead.cli.actions.logs import print_logs
 
     return print_logs(run, task=task, follow=follow, home=home, server=server, as_json=json)
+
+
+def report(
+    run: options.Run,
+    server: options.Server = None,
+    home: options.HomeDir = None,
+    json: options.Json = False,
+) -> int:
+    """Print the HTML page that a run's executor left at its end, where it was asked for one: > report.html."""
+    from playhead.cli.actions.report import print_report
+
+    return print_report(run, home=home, server=server, as_json=json)
 
 
 def replay(
