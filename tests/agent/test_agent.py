@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -419,8 +420,9 @@ async def test_a_lost_answer_to_a_claim_is_asked_for_again_under_its_id() -> Non
             run = await world.ask()
             runner = await machine.launched(1)
             assert (runner.run, runner.epoch) == (run, 1)
-            assert len(server.claims) == 4
-            assert len({request.claim for request in server.claims}) == 1
+            asked = Counter(request.claim for request in server.claims)
+            assert asked.pop(server.claims[0].claim) == 4
+            assert sum(asked.values()) <= 1, "what the first look saw, the stream may tell once more: that is refused"
 
 
 async def test_a_death_is_told_until_the_server_hears_it() -> None:

@@ -8,10 +8,12 @@ from playhead.errors import UsageError
 from playhead.executors import LocalExecutor, ProcessExecutor, ThreadExecutor, crew
 from playhead.ports.executor import ExecutorSpec
 from playhead.testing import checks
+from playhead.testing.checks import CheckResult
 from playhead.testing.executors import EXECUTOR_SUITE, check_executor
 
 from . import planted_executors as planted
 
+TRIES = 5  # to find a planted bug: "never more at a time" is watched for a while only, in which a busy machine may do nothing
 FOR_SEPARATE_MEMORY = {
     "an_argument_that_does_not_pickle_is_named",
     "an_argument_that_does_not_unpickle_is_named",
@@ -85,8 +87,12 @@ async def test_a_planted_bug_is_named(
 ) -> None:
     monkeypatch.setattr(checks, "GRACE_SECONDS", 0.1)  # most bugs show as a hang: do not wait for it to clean up
     monkeypatch.setattr(crew, "CLOSE_SECONDS", 0.1)
-    results = await check_executor(planted.PlantedSpec(executor), only=[check], limit_seconds=0.6)
-    planted.LeavesAProcess.sweep()
+    results: list[CheckResult] = []
+    for _ in range(TRIES):
+        results = await check_executor(planted.PlantedSpec(executor), only=[check], limit_seconds=0.6)
+        planted.LeavesAProcess.sweep()
+        if not results[0].passed:
+            break
     assert [(result.name, result.passed) for result in results] == [(check, False)]
 
 

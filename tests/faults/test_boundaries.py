@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import pytest
+from anyio import move_on_after
 
 from playhead.agent.local import LocalAgent
 from playhead.client.client import Client
@@ -29,6 +30,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(170)]
 
 PATIENT: Final = Patience(tries=100, most_delay=0.5)  # a server is away for as long as it takes to start one here
 WAVE: Final = 6  # processes that are started at a time
+WAIT_SECONDS: Final = 30.0  # for a boundary to be reached
+LOOK_SECONDS: Final = 0.05
 
 # Places that a run without a death does not come to, or not in the way that matters.
 AFTER_A_DEATH: Final = {"runner.fenced", "runner.recalled", "death.seen", "death.reported", "death.acknowledged"}
@@ -65,6 +68,9 @@ class Scene:
     async def verdict(self, witness: Witness, run: FlowRun[int], name: str, at: int) -> list[str]:
         await run.wait()
         wrong = await witness.wrong(run.id)
+        with move_on_after(WAIT_SECONDS):  # some come after the run's own end: its runner has yet to be buried
+            while not self.reached(name, at):
+                await asyncio.sleep(LOOK_SECONDS)
         return [f"{name}@{at}: {what}" for what in wrong] + [f"{name}@{at} was not reached"] * (
             not self.reached(name, at)
         )

@@ -92,7 +92,8 @@ def test_a_runner_that_begins_on_a_full_storage_waits_as_well_and_costs_no_budge
 
 @pytest.fixture
 def log_disk(host: Machine) -> Iterator[Path]:
-    with small(host.home / "small", size="4m") as disk:
+    """With room for the longest flow: SQLite's journal alone grows to 4 MB."""
+    with small(host.home / "small", size="16m") as disk:
         host.env["PLAYHEAD_STORE"] = f"sqlite://{disk}/log.db"
         yield disk
 

@@ -81,6 +81,14 @@ def test_a_bucket_gives_its_burst_and_then_fills_steadily() -> None:
         buckets.take("a")
 
 
+def test_a_whole_burst_is_taken_at_any_moment() -> None:
+    """A sum that passes a power of two is rounded, and may be further from where it began than what was added."""
+    clock = Hand()
+    for tenth in range(100):
+        clock.now = 2**16 - 10 + tenth / 10
+        Rates(RateLimits(per_second=0.001, burst=1), clock).take("a")
+
+
 def test_the_seconds_are_those_after_which_it_is_answered() -> None:
     clock = Hand()
     buckets = Rates(RateLimits(per_second=0.25, burst=1), clock)

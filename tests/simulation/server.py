@@ -104,6 +104,11 @@ class Server:
         stopped = self.process.stopped_until > self._schedule.now
         return math.inf if self.service is None or stopped else max(self.up_since, self.process.stopped_until)
 
+    @property
+    def leads(self) -> bool:
+        """By its own word."""
+        return self.service is not None and self.service.leads
+
     def start(self) -> None:
         if not self.process.dead:
             return

@@ -17,6 +17,8 @@ MAX_BUCKETS: Final = (
     10_000  # clients; of more, the one that came first is forgotten, and begins with a full bucket again
 )
 
+ROUNDING: Final = 0.001  # of a request: sums of moments are rounded, and the last of a burst must not fail by that
+
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimits:
@@ -29,7 +31,7 @@ class RateLimits:
 class Rates:
     def __init__(self, limits: RateLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._each = 1.0 / limits.per_second
-        self._most = limits.burst * self._each
+        self._most = (limits.burst + ROUNDING) * self._each
         self._limits = limits
         self._clock = clock
         self._full_at: dict[object, float] = {}
