@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from playhead.core.kinds import FailureCategory
 from playhead.core.names import TaskKey
-from playhead.errors import PlayheadError
+from playhead.errors import PlayheadError, UnloadableOutcome
 from playhead.flows import (
     flow as flow,  # not used: a user's module will, and so workers have it from the process that forks them
 )
@@ -46,7 +46,7 @@ class Errand:
 
     def to_bytes(self) -> bytes:
         """UnloadableOutcome: the task cannot be pickled."""
-        shared = (dump(self.task), self.run, self.flow, self.scheduled_for, self.log_prints, self.depot)
+        shared = (self.task.name, dump(self.task), self.run, self.flow, self.scheduled_for, self.log_prints, self.depot)
         return pickle.dumps(shared, PROTOCOL)
 
     @property
@@ -138,5 +138,12 @@ def _is_large(performed: Performed) -> bool:
 
 @lru_cache(maxsize=ERRANDS_KEPT)
 def _errand_of(data: bytes) -> Errand:
-    task, run, flow, scheduled_for, log_prints, depot = pickle.loads(data)  # noqa: S301 — it comes from the parent, which is us
-    return Errand(load(task), run, flow, scheduled_for, log_prints, depot)
+    name, task, *rest = pickle.loads(data)  # noqa: S301 — it comes from the parent, which is us
+    try:
+        return Errand(load(task), *rest)
+    except UnloadableOutcome as error:
+        why = error.__cause__
+        raise UnloadableOutcome(
+            f"task {name} does not load where it should run: {type(why).__name__}: {why}",
+            hint="install what tasks import where the executor's workers run, in the same version",
+        ) from why
