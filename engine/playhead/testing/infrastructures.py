@@ -23,6 +23,7 @@ import secrets
 import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from playhead.agent.infrastructure import Exit, Infrastructure, Launched, LostSight
@@ -107,83 +108,51 @@ async def an_end_is_told_with_its_code(life: Life) -> None:
 @INFRASTRUCTURE_SUITE.check
 async def no_end_is_told_before_it_is(life: Life) -> None:
     """A twin that is launched later begins and ends meanwhile: so long nothing is told of the first."""
-    async with (
-        Gate() as gate,
-        _agent(life) as agent,
-        agent.life() as infrastructure,
-        _launched(infrastructure, agent.order("waits", gate)) as launched,
-    ):
-        await gate.arrivals(1)
-        end = asyncio.create_task(launched.wait())
-        twin = await infrastructure.launch(agent.order("ends", gate))
-        await twin.wait()
+    async with _at_work(life, "waits") as scene:
+        end = asyncio.create_task(scene.launched.wait())
+        await scene.twin_ends()
         expect(not end.done(), "the end of a runner was told while it ran")
-        gate.let_through(*gate.arrived)
+        scene.gate.let_through(*scene.gate.arrived)
         _expect_code(await end, 5)
 
 
 @INFRASTRUCTURE_SUITE.check
 async def cancelling_the_wait_leaves_the_runner_alone(life: Life) -> None:
-    async with (
-        Gate() as gate,
-        _agent(life) as agent,
-        agent.life() as infrastructure,
-        _launched(infrastructure, agent.order("waits", gate)) as launched,
-    ):
-        await gate.arrivals(1)
-        waiting = asyncio.create_task(launched.wait())
-        twin = await infrastructure.launch(agent.order("ends", gate))
-        await twin.wait()
+    async with _at_work(life, "waits") as scene:
+        waiting = asyncio.create_task(scene.launched.wait())
+        await scene.twin_ends()
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
-        gate.let_through(*gate.arrived)
-        _expect_code(await launched.wait(), 5)
+        scene.gate.let_through(*scene.gate.arrived)
+        _expect_code(await scene.launched.wait(), 5)
 
 
 @INFRASTRUCTURE_SUITE.check
 async def what_a_runner_started_ends_with_it(life: Life) -> None:
-    async with (
-        Gate() as gate,
-        _agent(life) as agent,
-        agent.life() as infrastructure,
-        _launched(infrastructure, agent.order("leaves_a_child", gate)) as launched,
-    ):
-        await gate.arrivals(2)
-        gate.let_through("parent")
-        _expect_code(await launched.wait(), 0)
-        gate.let_through("child")
-        alive = await gate.arrives_before_it_leaves("child went on", "child")
+    async with _at_work(life, "leaves_a_child", arrivals=2) as scene:
+        scene.gate.let_through("parent")
+        _expect_code(await scene.launched.wait(), 0)
+        scene.gate.let_through("child")
+        alive = await scene.gate.arrives_before_it_leaves("child went on", "child")
         expect(not alive, "the end of a runner was told while a process that it started was alive")
 
 
 @INFRASTRUCTURE_SUITE.check
 async def terminate_asks_a_runner_to_end(life: Life) -> None:
-    async with (
-        Gate() as gate,
-        _agent(life) as agent,
-        agent.life() as infrastructure,
-        _launched(infrastructure, agent.order("waits", gate)) as launched,
-    ):
-        await gate.arrivals(1)
-        await launched.terminate()
-        _expect_code(await launched.wait(), ASKED_EXIT)
+    async with _at_work(life, "waits") as scene:
+        await scene.launched.terminate()
+        _expect_code(await scene.launched.wait(), ASKED_EXIT)
 
 
 @INFRASTRUCTURE_SUITE.check
 async def kill_ends_one_that_is_deaf(life: Life) -> None:
-    async with (
-        Gate() as gate,
-        _agent(life) as agent,
-        agent.life() as infrastructure,
-        _launched(infrastructure, agent.order("is_deaf", gate)) as launched,
-    ):
-        await gate.arrivals(1)
-        await launched.terminate()
-        gate.let_through("deaf")
-        await gate.arrivals(2)  # terminate did not make it end
-        await launched.kill()
-        end = await launched.wait()
+    async with _at_work(life, "is_deaf") as scene:
+        await scene.launched.terminate()
+        scene.gate.let_through("deaf")
+        await scene.gate.arrivals(2)  # terminate did not make it end
+        await scene.launched.kill()
+        end = await scene.launched.wait()
         expect(isinstance(end, Exit) and end.exit_code != 0, f"a runner was killed, and {end} was told")
 
 
@@ -199,16 +168,10 @@ async def one_that_has_ended_is_left_in_peace(life: Life) -> None:
 
 @INFRASTRUCTURE_SUITE.check
 async def tending_ends_no_runner(life: Life) -> None:
-    async with (
-        Gate() as gate,
-        _agent(life) as agent,
-        agent.life() as infrastructure,
-        _launched(infrastructure, agent.order("waits", gate)) as launched,
-    ):
-        await gate.arrivals(1)
-        await infrastructure.tend()
-        gate.let_through(*gate.arrived)
-        _expect_code(await launched.wait(), 5)
+    async with _at_work(life, "waits") as scene:
+        await scene.infrastructure.tend()
+        scene.gate.let_through(*scene.gate.arrived)
+        _expect_code(await scene.launched.wait(), 5)
 
 
 # --- lives ---------------------------------------------------------------------------------------------------------
@@ -317,6 +280,34 @@ async def _agent(life: Life) -> AsyncGenerator[_Agent]:
             for launched in await infrastructure.survivors():
                 await _end(launched)
                 await launched.forget(keep_output=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """An agent in one of its lives, and a runner of its."""
+
+    agent: _Agent
+    gate: Gate
+    infrastructure: Infrastructure
+    launched: Launched
+
+    async def twin_ends(self) -> None:
+        """Launch another runner, and let as much time pass as it takes to begin and to end."""
+        twin = await self.infrastructure.launch(self.agent.order("ends", self.gate))
+        await twin.wait()
+
+
+@asynccontextmanager
+async def _at_work(life: Life, flow: str, *, arrivals: int = 1) -> AsyncGenerator[_Scene]:
+    """A scene whose runner, with what it started, has come to the gate so many times."""
+    async with (
+        Gate() as gate,
+        _agent(life) as agent,
+        agent.life() as infrastructure,
+        _launched(infrastructure, agent.order(flow, gate)) as launched,
+    ):
+        await gate.arrivals(arrivals)
+        yield _Scene(agent, gate, infrastructure, launched)
 
 
 @asynccontextmanager
