@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from playhead.agent.infrastructure import Exit
+from playhead.agent.infrastructure import Exit, Launched
 from playhead.agent.user_side import UserSide
 from playhead.core.events import Origin
 from playhead.errors import LaunchFailed
@@ -99,6 +99,16 @@ async def test_of_many_launches_of_one_epoch_one_makes_a_container_in_this_life_
         assert await second.survivors() == []
 
 
+async def test_a_container_of_another_agent_is_left_alone_and_named(side: Side, docker: Docker) -> None:
+    labels = ("--label", f"{CUSTODIAN}=another", "--label", f"playhead.run={RUN}", "--label", "playhead.epoch=1")
+    docker.engine.docker("run", "--detach", "--name", container_name(RUN, 1), *labels, docker.bare, "sleep", "600")
+    async with side.opened(docker.engine.host) as infrastructure:
+        with pytest.raises(LaunchFailed, match="of another agent's"):
+            await infrastructure.launch(side.order())
+        await infrastructure.tend()
+    assert docker.engine.containers() == {container_name(RUN, 1): "running"}
+
+
 async def test_what_was_created_and_never_started_is_removed_and_launched_anew(side: Side, docker: Docker) -> None:
     custodian = Records(side.folder).custodian()
     labels = [f"{CUSTODIAN}={custodian}", f"playhead.run={RUN}", "playhead.epoch=1"]
@@ -134,8 +144,10 @@ async def test_what_has_ended_and_is_nobodys_is_tidied_away_and_another_agents_i
 async def test_a_launch_that_is_cancelled_leaves_nothing(side: Side, docker: Docker) -> None:
     async with side.opened(docker.engine.host) as infrastructure:
         for seconds in (0.01, 0.03, 0.06, 0.1, 0.2, 0.4):
+            launched: Launched | None = None
             with anyio.move_on_after(seconds):  # somewhere between its first request and its last
                 launched = await infrastructure.launch(side.order())
+            if launched is not None:  # it was in time
                 await launched.kill()
                 await launched.wait()
                 await launched.forget(keep_output=False)

@@ -129,7 +129,7 @@ class DockerInfrastructure(Infrastructure):
         """Clear away what is nobody's: launches that were taken back, and what has ended and been reported."""
         try:
             for name in tuple(self._undone):
-                await self._daemon.remove(name)
+                await self._remove_ours(name)
                 self._undone.discard(name)
             for shown in await self._daemon.with_label(f"{CUSTODIAN}={self._custodian}"):
                 await self._tend(ContainerRunner(shown, self._daemon, self), shown["State"])
@@ -213,7 +213,7 @@ class DockerInfrastructure(Infrastructure):
     async def _there(self, name: str) -> Shown | None:
         """The container of that name; None: it never began, and is gone."""
         shown = await self._daemon.inspect(name)
-        if shown["Config"]["Labels"].get(CUSTODIAN) != self._custodian:
+        if not self._is_ours(shown):
             raise LaunchFailed(
                 f"there is a container {name} of another agent's", hint="remove it, if that agent is no more"
             )
@@ -243,10 +243,24 @@ class DockerInfrastructure(Infrastructure):
     async def _undo(self, wanted: Blueprint) -> None:
         """Nothing of it is left; where the engine does not answer, not for longer than that lasts."""
         try:
-            await self._daemon.remove(wanted.name)
+            await self._remove_ours(wanted.name)
         except PlayheadError:
             self._undone.add(wanted.name)
         await to_thread.run_sync(self._records.remove, wanted.order.run, wanted.order.epoch)
+
+    async def _remove_ours(self, name: str) -> None:
+        """Remove the container of that name, if this agent made it: another agent's is at work for that one."""
+        try:
+            shown = await self._daemon.inspect(name)
+        except DaemonRefused as error:
+            if error.status == 404:
+                return
+            raise
+        if self._is_ours(shown):
+            await self._daemon.remove(shown["Id"])
+
+    def _is_ours(self, shown: Shown) -> bool:
+        return bool(shown["Config"]["Labels"].get(CUSTODIAN) == self._custodian)
 
     def _remember(self, shown: Shown) -> ContainerRunner:
         runner = self._runners.get(shown["Id"])
