@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from playhead.core.events import EVENT_TYPES, Schedule
 from playhead.core.schedules import check_schedule
+from playhead.core.waiting import RunWaiting
 from playhead.errors import BadSchedule, PlayheadError
 from playhead.ports.server import ReportRequest, ServerApi
 from playhead.server.app import create_app
@@ -52,7 +53,7 @@ def test_every_request_of_the_port_is_among_them() -> None:
     asked = {
         kind
         for _, method in inspect.getmembers(ServerApi, inspect.isfunction)
-        for name, kind in get_type_hints(method).items()
+        for name, kind in get_type_hints(method, localns={"RunWaiting": RunWaiting}).items()
         if name != "return" and inspect.isclass(kind) and issubclass(kind, BaseModel)
     }
     assert {kind.__name__ for kind in asked} - set(REQUESTS) <= {"RunFilter", "EventFilter"}, "those are queries"

@@ -40,7 +40,7 @@ def _commands() -> list[str]:
 
 
 def test_every_command_that_answers_has_json() -> None:
-    assert len(_commands()) == 19
+    assert len(_commands()) == 20
     for command in app.registered_commands:
         assert command.callback is not None
         assert "json" in command.callback.__annotations__, command.callback

@@ -33,6 +33,7 @@ from tests.server.scripted import (
     ScriptedApi,
     recorded,
     view,
+    waiting,
 )
 from tests.server.serving import Road, connected
 
@@ -65,6 +66,7 @@ METHODS: dict[str, tuple[tuple[Any, ...], dict[str, Any], tuple[Any, ...], Any]]
     "begin_embedded": ((EMBEDDED,), {}, (EMBEDDED,), ACCEPTED),
     "runs": ((FILTER,), {"page": "12", "limit": 7, "after": 3}, (FILTER, "12", 7, 3), None),
     "run": ((RUN,), {"at": 2, "tasks": False, "after": 3}, (RUN, 2, False, 3), view()),
+    "why": ((RUN,), {"task": "fetch", "after": 3}, (RUN, "fetch", 3), waiting()),
     "cancel": ((RUN,), {}, (RUN,), ACCEPTED),
     "reconcile": ((RUN, RECONCILE), {}, (RUN, RECONCILE), ACCEPTED),
     "join": ((HELLO,), {}, (HELLO,), None),

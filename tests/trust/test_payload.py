@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import subprocess
 import sys
@@ -222,6 +223,23 @@ class TestFailures:
         assert isinstance(failure.exception, UnloadableOutcome)
         assert f"{type(error).__name__}: kept text" in failure.exception.message
         assert "in _raised" in failure.traceback
+
+    @pytest.mark.parametrize(
+        "error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), StopIteration(4), SystemExit(3)]
+    )
+    def test_what_a_library_registers_for_all_exceptions_changes_none(
+        self, error: BaseException, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As tblib does where Dask is imported: what it makes has the arguments, and was not told of them."""
+
+        def as_tblib(exception: BaseException) -> Any:
+            return type(exception).__new__, (type(exception), *exception.args)
+
+        monkeypatch.setitem(copyreg.dispatch_table, type(error), as_tblib)
+        back = load_failure(dump_failure(error)).exception
+        assert (str(back), repr(back)) == (str(error), repr(error))
+        assert getattr(back, "value", None) == getattr(error, "value", None)
+        assert getattr(back, "code", None) == getattr(error, "code", None)
 
     def test_one_bad_link_does_not_cost_the_chain(self) -> None:
         error = ValueError("outer")

@@ -43,20 +43,18 @@ class Payloads:
         path = self._place.blob(key, attempt, f"{next(self._blobs)}")
         stored, blob_key = encrypt_once(payload) if self._encrypt else (payload, None)
         self._room.insist(lambda: self._storage.create_if_absent(path, stored))
-        reach("blob.written")
         if blob_key is None:
-            return Blob(path, digest.hexdigest(), len(payload)), mac
+            return _written(Blob(path, digest.hexdigest(), len(payload))), mac
         # The key is in the record, which is encrypted itself.
-        return Blob(path, sha256(stored).hexdigest(), len(stored), blob_key.hex()), mac
+        return _written(Blob(path, sha256(stored).hexdigest(), len(stored), blob_key.hex())), mac
 
     def take(self, key: TaskKey, attempt: int, stored: Stored) -> tuple[Blob, str]:
         """As `keep`, of a payload that a worker has written down. TrustError: not where this journal's objects are."""
         if not stored.path.startswith(self._place.blobs):
             raise TrustError(f"a worker says that it wrote a result of {key} to {stored.path}, which is not this run's")
-        reach("blob.written")
         digest = bytes.fromhex(stored.digest)
         mac = record_mac(self._key, self._place.run, key, attempt, self._place.epoch, digest)
-        return Blob(stored.path, stored.digest, stored.size), mac
+        return _written(Blob(stored.path, stored.digest, stored.size)), mac
 
     def depot(self, *, insists: bool) -> Depot | None:
         """Where workers may write large payloads down. None: they may not, as they would need a key or a password."""
@@ -65,3 +63,8 @@ class Payloads:
     def size_told(self, size: int) -> int:
         """What an event tells of a payload's size: its class, or 0, which is no payload's, where the flow hides it."""
         return 0 if self.hides_sizes else size_class(size)
+
+
+def _written(blob: Blob) -> Blob:
+    reach("blob.written")
+    return blob

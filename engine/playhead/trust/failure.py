@@ -195,14 +195,15 @@ def _reduced(obj: object) -> Any:
     """How to pickle an exception with a constructor of its own: without calling it.
 
     `BaseException` reads back by `cls(*args)`, which fails, or changes the text, where `__init__` takes other arguments than it
-    hands on. A class that says itself how it is pickled is left to it.
+    hands on. A class that says itself how it is pickled is left to it, and to nobody else: Dask has tblib register itself for all
+    exceptions of a process, and that reads some of Python's own back without their text.
     """
-    if not isinstance(obj, BaseException) or isinstance(obj, BaseExceptionGroup):
+    if not isinstance(obj, BaseException):
         return NotImplemented
     cls = type(obj)
     own_way = cls.__reduce__ is not BaseException.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__
-    if own_way or cls.__init__ is _builtin_base(cls).__init__:
-        return NotImplemented
+    if own_way or isinstance(obj, BaseExceptionGroup) or cls.__init__ is _builtin_base(cls).__init__:
+        return obj.__reduce_ex__(PROTOCOL)
     return _rebuilt, (cls, obj.args, obj.__dict__)
 
 
