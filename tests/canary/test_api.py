@@ -35,7 +35,8 @@ KEPT = (FITS, MARK)  # where a name is declared
 WORD = re.compile(r"[A-Za-z0-9_.:~/+-]{0,512}")
 SENTENCES = (
     "0 6 * * *",  # a schedule's
-    "its runner at agent brisk-otter is at work: 0 tasks are computed, 1 waits",  # what `why` says is made of words of the core, names and numbers
+    # What `why` says is made of words of the core, of names and of numbers.
+    "its runner at agent brisk-otter is at work: 0 tasks are computed, 1 waits",
 )
 HEADERS = (
     "User-Agent",
