@@ -29,7 +29,7 @@ class Machine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.env = {**os.environ, "PLAYHEAD_HOME": str(home), "PYTHONPATH": str(FLOWS.parent), "NO_COLOR": "1"}
-        for name in ("PLAYHEAD_SERVER", "PLAYHEAD_TOKEN", "PLAYHEAD_TOKEN_FILE"):
+        for name in ("PLAYHEAD_SERVER", "PLAYHEAD_TOKEN", "PLAYHEAD_TOKEN_FILE", "COLUMNS", "LINES"):
             self.env.pop(name, None)
         if store := chosen_url():
             self.env["PLAYHEAD_STORE"] = store
