@@ -58,6 +58,8 @@ def test_a_whole_story_through_a_proxy_that_cannot_be_relied_on(host: Machine, m
         host.wait_for(lambda: host.view(unwanted)["state"] == "running", "the second run")
         host.playhead("cancel", unwanted)
         assert host.ended(unwanted)["state"] == "cancelled"
+        # One that has a runner left does not say goodbye: the next life adopts it.
+        host.wait_for(lambda: not list(host.home.glob("agents/*/*/process.json")), "the agent to have nothing left")
         assert host.end(agent) == 0
 
         assert {shown["run_id"] for shown in host.json("runs")} == {run, unwanted}
