@@ -68,9 +68,9 @@ class FileStore(MemoryBackend, SharedBackend):
         self.catch_up()
         return self._leading
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         self._write(Line(server=server, after=after))
-        return self._taken
+        return after + 1 if self._taken else None
 
     async def hear(self, signs: Collection[str]) -> None:
         self._write(Line(signs=list(signs)))

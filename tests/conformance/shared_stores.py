@@ -64,11 +64,12 @@ class SharedMemory(MemoryBackend, SharedBackend):
     async def leading(self) -> Leading | None:
         return self._common.leading
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         term = self._common.leading.term if self._common.leading is not None else 0
-        if term == after:
-            self._common.leading = Leading(server, after + 1)
-        return term == after
+        if term != after:
+            return None
+        self._common.leading = Leading(server, after + 1)
+        return after + 1
 
     async def hear(self, signs: Collection[str]) -> None:
         self._common.counted += 1
@@ -190,9 +191,9 @@ class TellsItselfOnly(SharedMemory):
 class LetsEveryoneLead(SharedMemory):
     """Whoever asks leads."""
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         self._common.leading = Leading(server, after + 1)
-        return True
+        return after + 1
 
 
 class CountsOnce(SharedMemory):

@@ -18,6 +18,7 @@ class SharedRecords(MemoryRecords):
     """What the servers have in common."""
 
     leader: Leading | None = None
+    term: int = 0
     signs: dict[str, int] = field(default_factory=dict[str, int])  # by the number of the newest
     counted: int = 0
     news: list[News] = field(default_factory=list[News])
@@ -50,16 +51,17 @@ class SharedMemory(MemoryBackend, SharedBackend):
         self._check()
         return self._shared.leader
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         self._check()
         leader = self._shared.leader
         if after != (leader.term if leader is not None else 0):
-            return False
-        self._shared.leader = Leading(server, after + 1)
+            return None
+        self._shared.term += 1  # also where the leader was forgotten
+        self._shared.leader = Leading(server, self._shared.term)
         if self.lose_an_answer:
             self.lose_an_answer = False
             raise OutcomeUnknown("the connection was lost")
-        return True
+        return self._shared.term
 
     async def hear(self, signs: Collection[str]) -> None:
         self._check()

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from playhead.ports.store import Leading
 from playhead_adapters.stores.postgres.address import parse
 from playhead_adapters.stores.postgres.backend import PostgresBackend, open_url
 from tests.postgres.cluster import Cluster
@@ -69,3 +70,19 @@ async def test_what_is_counted_when_the_table_was_lost_is_told_whatever_was_read
     counted = await store.heard(after=upto)
     assert counted.keys == {"run/1/1"}
     assert (counted.upto < upto) is clock_is_put_back
+
+
+async def test_a_count_from_before_the_table_was_lost_takes_the_lead_from_nobody(
+    store: PostgresBackend, postgres: Cluster, table: str
+) -> None:
+    """It was on its way meanwhile, and others have counted on: its number must not come again."""
+    stale = await store.lead("one", after=0)
+    assert stale is not None
+    postgres.execute(f"TRUNCATE {table.replace('signs', 'leader')}")
+    assert await store.leading() is None
+    assert await store.lead("one", after=stale) is None
+    first = await store.lead("two", after=0)
+    assert first is not None
+    assert first > stale
+    assert await store.lead("one", after=stale) is None
+    assert await store.leading() == Leading("two", first)

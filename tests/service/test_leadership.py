@@ -256,7 +256,7 @@ class _Slow(SharedMemory):
         super().__init__(records)
         self.answers = asyncio.Event()
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         led = await super().lead(server, after=after)
         await self.answers.wait()
         return led

@@ -131,7 +131,7 @@ class DatabaseBackend(MemoryBackend, SharedBackend):
         await self._go("leading")
         return await self._come(self._disk.leader)
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         return await self._change("lead", lambda: self._lead(server, after))
 
     async def hear(self, signs: Collection[str]) -> None:
@@ -155,14 +155,15 @@ class DatabaseBackend(MemoryBackend, SharedBackend):
         bodies = [encode(append) for append in batch]
         return [self._append(append, body) for append, body in zip(batch, bodies, strict=True)]
 
-    def _lead(self, server: str, after: int) -> bool:
+    def _lead(self, server: str, after: int) -> int | None:
         leader = self._disk.leader
         if after != (leader.term if leader is not None else 0):
-            return False
-        self._disk.leader = Leading(server, after + 1)
+            return None
+        term = after + 1 if leader is not None else round(self._disk.schedule.now * 1e6) + 1
+        self._disk.leader = Leading(server, term)
         if server:
             self._disk.on_lead(self.process)
-        return True
+        return term
 
     def _count(self, signs: Collection[str]) -> None:
         self._disk.counted += 1

@@ -199,8 +199,10 @@ class SharedBackend(StoreBackend, Protocol):
         """Who led last; None if nobody ever did."""
         ...
 
-    async def lead(self, server: str, *, after: int) -> bool:
-        """Lead, or go on leading: the term becomes `after` + 1 if it is `after` (0 where nobody ever led). False: it is another."""
+    async def lead(self, server: str, *, after: int) -> int | None:
+        """Lead, or go on leading, if the term is `after` (0 where nobody is known to have led). The new term: `after` + 1, but for the
+        first, which begins at the store's clock, in microseconds, so that none comes twice where the store forgets. None: it is another.
+        """
         ...
 
     async def hear(self, signs: Collection[str]) -> None:

@@ -103,10 +103,11 @@ class Leadership:
 
     async def _count_up(self, shared: SharedBackend, after: int) -> bool:
         asked = self._clock.monotonic()  # whoever sees this term sees it later, and waits from then on
-        if not await shared.lead(self._server, after=after):
+        term = await shared.lead(self._server, after=after)
+        if term is None:
             return False
         led = self.leads
-        self._term, self._until = after + 1, asked + self._settings.takeover_seconds
+        self._term, self._until = term, asked + self._settings.takeover_seconds
         if self.leads and not led:  # the answer may have taken longer than the term
             _log.info("this server leads those on its log")
             self._gained()

@@ -115,9 +115,10 @@ class PostgresBackend(SharedBackend, ForgettingBackend, RestoringBackend):
         found = await self._readers.rows("leading")
         return Leading(*found[0]) if found else None
 
-    async def lead(self, server: str, *, after: int) -> bool:
+    async def lead(self, server: str, *, after: int) -> int | None:
         name = "lead" if after == 0 else "lead_on"
-        return bool(await self._readers.rows(name, {"server": server, "after": after}))
+        found = await self._readers.rows(name, {"server": server, "after": after})
+        return found[0][0] if found else None
 
     async def hear(self, signs: Collection[str]) -> None:
         if signs:

@@ -176,18 +176,20 @@ async def one_leads_at_a_time(place: Place) -> None:
         before = await _term(one)
         servers = [f"server-{new_id()}" for _ in range(6)]
         asked = [(one, other)[n % 2].lead(server, after=before) for n, server in enumerate(servers)]
-        taken = [server for server, led in zip(servers, await asyncio.gather(*asked), strict=True) if led]
+        terms = zip(servers, await asyncio.gather(*asked), strict=True)
+        taken = [(server, term) for server, term in terms if term is not None]
         expect(len(taken) == 1, f"of {len(servers)} that asked to lead after term {before}, {len(taken)} were taken")
+        leader, term = taken[0]
+        expect(term > before, f"term {term} came after term {before}")
         for store in (one, other):
             leading = await store.leading()
-            expect(
-                leading == Leading(taken[0], before + 1),
-                f"{taken[0]} leads by term {before + 1}, and is seen as {leading}",
-            )
-        expect(not await other.lead(servers[0], after=before), f"term {before} is over, and one led after it")
-        expect(await one.lead(taken[0], after=before + 1), f"who leads by term {before + 1} may not go on")
-        expect(await other.leading() == Leading(taken[0], before + 2), f"going on leaves {await other.leading()}")
-        expect(await other.lead(servers[1], after=before + 2), "whoever knows the term takes over, and may not")
+            expect(leading == Leading(leader, term), f"{leader} leads by term {term}, and is seen as {leading}")
+        expect(await other.lead(servers[0], after=before) is None, f"term {before} is over, and one led after it")
+        expect(await one.lead(leader, after=term) == term + 1, f"who leads by term {term} may not go on by the next")
+        expect(await other.leading() == Leading(leader, term + 1), f"going on leaves {await other.leading()}")
+        expect(
+            await other.lead(servers[1], after=term + 1) == term + 2, "whoever knows the term takes over, and may not"
+        )
 
 
 @STORE_CHECKS.check

@@ -169,8 +169,9 @@ LOCK TABLE head IN ACCESS EXCLUSIVE MODE
 -- name: leading
 SELECT server, term FROM leader
 
+-- The first term begins at the clock's microseconds: one that a crash made the database forget does not come again.
 -- name: lead
-INSERT INTO leader (server, term) SELECT %(server)s, 1 WHERE %(after)s = 0
+INSERT INTO leader (server, term) SELECT %(server)s, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint WHERE %(after)s = 0
 ON CONFLICT (one) DO NOTHING
 RETURNING term
 
