@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import psycopg
 import pytest
+from eventsourcing.postgres import PostgresApplicationRecorder
 
 from playhead.core.names import Position
 from playhead.errors import LogUnusable, OutcomeUnknown
@@ -42,6 +44,38 @@ async def test_the_same_by_a_recorder_that_was_open_before(postgres: Cluster) ->
     async with Log.open(await open_recorder(recorder, close=factory.close)) as log:
         ack = await log.append(new(data={"text": "x" * LARGE}))
         assert ack.version == 1
+
+
+async def test_a_connection_that_is_being_made_while_the_log_is_opened_is_not_used(postgres: Cluster) -> None:
+    """The pool grows by one: its making began before ours were asked for, and ends after."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(psycopg.Connection[Any]):
+        @classmethod
+        def connect(cls, conninfo: str = "", **settings: Any) -> Slow:
+            begun.set()
+            assert go_on.wait(30)
+            return super().connect(conninfo, **settings)
+
+    settings = {**recorders.settings_of(postgres), "POSTGRES_POOL_SIZE": "1", "POSTGRES_MAX_OVERFLOW": "2"}
+    factory, recorder = recorders.opened("eventsourcing.postgres", **settings)
+    assert isinstance(recorder, PostgresApplicationRecorder)
+    pool = recorder.datastore.pool
+    pool.connection_class = Slow
+    with pool.connection(), pool.connection():  # as many as its opening may have made
+        other = asyncio.create_task(asyncio.to_thread(lambda: pool.putconn(pool.getconn())))
+        assert await asyncio.to_thread(begun.wait, 30)
+    await other  # served by the one that was returned
+    opening = asyncio.create_task(open_recorder(recorder, close=factory.close))
+    await asyncio.sleep(0.2)
+    go_on.set()
+    store = await opening
+    pool.wait()
+    made = [pool.getconn() for _ in range(3)]
+    assert {type(connection) for connection in made} == {attended.AttendedConnection}
+    for connection in made:
+        pool.putconn(connection)
+    await store.close()
 
 
 async def test_a_table_that_somebody_locks_is_told_when_the_log_is_opened(

@@ -14,6 +14,7 @@ from tests.faults.means import need
 
 FLUSHES: Final = "fsync,fdatasync"
 ATTACH_SECONDS: Final = 60.0
+DETACH_SECONDS: Final = 10.0
 
 
 class Injection:
@@ -44,8 +45,18 @@ def injected(pid: int, calls: str, outcome: str, *, path: Path | None = None, to
         _wait_until_attached(pid, tracer)
         yield Injection(to)
     finally:
-        tracer.send_signal(signal.SIGINT)  # it lets go of the process, which goes on
-        tracer.wait(ATTACH_SECONDS)
+        _let_go(tracer)
+
+
+def _let_go(tracer: subprocess.Popen[bytes]) -> None:
+    """So that the process goes on as it was. Where it has just ended, strace may wait for its main thread's end, which comes only
+    after strace has heard of the other threads' ends: only its own end ends that."""
+    tracer.send_signal(signal.SIGINT)
+    try:
+        tracer.wait(DETACH_SECONDS)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait(DETACH_SECONDS)
 
 
 def _wait_until_attached(pid: int, tracer: subprocess.Popen[bytes]) -> None:

@@ -18,6 +18,7 @@ from psycopg.waiting import Ready, Wait
 LOCK_SECONDS: Final = (
     10  # for a lock on the table, which an insert holds for far less; the library then tries again, ten times in all
 )
+POOL_POLL_SECONDS: Final = 0.005
 SILENT_SECONDS: Final = 30.0  # that a server neither takes nor gives a byte; longer than it may wait for a lock
 
 
@@ -71,5 +72,18 @@ def attend(datastore: object) -> None:
     )  # which recorders made from now on set for their inserts
     datastore.pool.connection_class = AttendedConnection
     if not datastore.pool.closed:
-        datastore.pool.wait()  # else one that is just being made is not ours, and comes after the others have gone
+        _wait_until_nothing_is_made(datastore)  # that is not ours; it would come after the others have gone
         datastore.pool.drain()
+
+
+def _wait_until_nothing_is_made(datastore: PostgresDatastore) -> None:
+    """Until every connection that the pool counts lies in it. One that is lent out at that time and later is let go at its return."""
+    pool = datastore.pool
+    end = time.monotonic() + pool.timeout
+    while (stats := pool.get_stats())["pool_available"] < stats["pool_size"]:
+        if time.monotonic() > end:
+            raise OperationalError(
+                f"after {pool.timeout:g} s the recorder's pool has {stats['pool_available']} of its {stats['pool_size']} connections:"
+                " is the server there, and is the recorder at rest while a log is opened on it?"
+            )
+        time.sleep(POOL_POLL_SECONDS)
