@@ -19,9 +19,8 @@ from playhead.ports.server import EventPage
 from playhead.ports.store import Recorded
 
 HEARTBEAT_SECONDS: Final = 5.0  # between signs of life of an event stream: a proxy's idle limit is rarely below 30
-SILENCE_SECONDS: Final = (
-    3 * HEARTBEAT_SECONDS
-)  # after which a client gives its stream up: two lost beats are not yet a cut
+# After which a client gives its stream up: two lost beats are not yet a cut
+SILENCE_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 MAX_ERROR_FIELDS: Final = 16  # the tree's widest error has 4; bounds what a foreign server can put on one
 
 EVENT_ERROR: Final = b"error"  # the name of the stream's message that carries an error, its last one

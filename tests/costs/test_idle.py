@@ -17,9 +17,8 @@ from playhead.settings import Settings
 
 Ts = TypeVarTuple("Ts")
 
-MOST_WAKEUPS_A_SECOND: Final = (
-    4.0  # uvicorn's date, the log's look for what others wrote, the sweep of leases; one to spare
-)
+# Uvicorn's date, the log's look for what others wrote, the sweep of leases; one to spare
+MOST_WAKEUPS_A_SECOND: Final = 4.0
 TURNS: Final = 1_000  # of the loop: whatever goes on after the answer has come to rest
 
 

@@ -15,9 +15,8 @@ from typing import Final
 from tests.mutants.mutant import BadPatch, Mutant
 from tests.mutants.tree import Phase, Ran, kept, planted
 
-MOST_TESTS_AT_ONCE: Final = (
-    12  # without a bug, in one run of pytest: enough to pay for its start, few enough for its longest time
-)
+# Without a bug, in one run of pytest: enough to pay for its start, few enough for its longest time
+MOST_TESTS_AT_ONCE: Final = 12
 
 _NOT_A_FINDING: Final = frozenset(
     {"ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "UnboundLocalError"}

@@ -20,9 +20,8 @@ from tests.simulation.server import LEASE_SECONDS, SETTINGS, Request
 from tests.simulation.servers import Servers
 from tests.simulation.story import Story
 
-SLACK_SECONDS: Final = (
-    3.0  # for commits without word, which are tried again for about two seconds, and the steps themselves
-)
+# For commits without word, which are tried again for about two seconds, and the steps themselves
+SLACK_SECONDS: Final = 3.0
 START_SLACK_SECONDS: Final = 0.1  # a lease's end is looked at by another thread than the one that starts
 
 LEASING: Final = {"start", "heartbeat", "report"}

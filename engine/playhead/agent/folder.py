@@ -23,9 +23,8 @@ from playhead.agent.proc import ProcessName
 from playhead.core.events import Ordinal
 from playhead.core.names import RunIdField
 
-MAX_OUTPUT_BYTES: Final = (
-    4 * 1024 * 1024
-)  # of each file: enough for a crash's last words, and logs go to storage anyway
+# Of each file: enough for a crash's last words, and logs go to storage anyway
+MAX_OUTPUT_BYTES: Final = 4 * 1024 * 1024
 MAX_ENDED: Final = 50  # folders of runners that did not end well, kept for their reader: at most 800 MB with the above
 
 _NAME = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,9})")

@@ -27,9 +27,8 @@ from playhead.trust.cipher import Cipher
 from playhead.trust.keys import DerivedKey
 
 FOLLOW_SECONDS: Final = 0.5  # between looks into storage, which tells no news
-QUIET_LOOKS: Final = (
-    4  # looks without a line after the run's end, before following ends: a runner writes its last lines after that
-)
+# Looks without a line after the run's end, before following ends: a runner writes its last lines after that
+QUIET_LOOKS: Final = 4
 GARBLED: Final = "GARBLED"  # the level of a line that does not read: a crash may cut one in the middle
 
 

@@ -33,9 +33,8 @@ Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22}$")]  # 16 bytes, base
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]  # ids of seals, grants, claims, keys and storages
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of a bearer token, which holds 32 random bytes
 PythonMinor = Annotated[str, Field(pattern=r"^3\.[0-9]{1,3}$")]
-MAX_MOMENT: Final = (
-    253_402_300_799_999_999  # the last microsecond of the year 9999: later ones cannot be shown as dates
-)
+# The last microsecond of the year 9999: later ones cannot be shown as dates
+MAX_MOMENT: Final = 253_402_300_799_999_999
 MAX_NUMBER: Final = 2**53 - 1  # above it JSON readers lose digits
 
 Moment = Annotated[int, Field(ge=0, le=MAX_MOMENT)]  # microseconds since 1970-01-01 UTC

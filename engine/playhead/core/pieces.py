@@ -21,9 +21,8 @@ from playhead.core.packed import PackedTasks, pack
 from playhead.core.state import MapState, Reference, RunHead, RunState, RunStatus, TaskState, TaskStatus
 from playhead.core.table import TaskTable
 
-RULES: Final = (
-    1  # of the fold: one more whenever the same events are folded to another state, or read models keep the old one
-)
+# Of the fold: one more whenever the same events are folded to another state, or read models keep the old one
+RULES: Final = 1
 PART_TASKS: Final = 2_000  # in one go of encoding or decoding, which holds the interpreter for a millisecond or two
 
 

@@ -27,9 +27,8 @@ from playhead.executors.worker import READY, SMALL_BYTES, Frame, receive_rest, w
 from playhead.executors.workforce import Death, Workforce
 
 START_SECONDS: Final = 60.0  # for an interpreter and its imports on a machine that is busy; then the worker is given up
-EXIT_SECONDS: Final = (
-    2.0  # for a worker that was asked to end, or that closed its socket, to be gone; then it is killed
-)
+# For a worker that was asked to end, or that closed its socket, to be gone; then it is killed
+EXIT_SECONDS: Final = 2.0
 
 
 class Switchboard:

@@ -32,9 +32,8 @@ BAD_CALL = b"C"  # the call does not unpickle; the text says why
 BAD_RESULT = b"R"  # the result does not pickle
 BAD_RAISED = b"X"  # the exception does not pickle; the text is its traceback
 
-SMALL_BYTES = (
-    32 * 1024
-)  # of a frame that goes and comes in one piece: up to here a copy costs less than another system call
+# Of a frame that goes and comes in one piece: up to here a copy costs less than another system call
+SMALL_BYTES = 32 * 1024
 
 _HEADER = struct.Struct("!cIQ")  # kind, bytes of text, bytes of body
 _MAIN = b"__main__"  # is another module in a worker

@@ -8,12 +8,10 @@ from typing import Final
 
 from playhead.core.names import Epoch, RunId, TaskKey
 
-MAX_NAME: Final = (
-    160  # letters of a key in a file's name: a key may have 512, and file systems take 255 with all the rest
-)
-ENCRYPTED_LINE: Final = (
-    b"!"  # begins a line of the log that is base64 of encrypted lines; one that is not begins with a brace
-)
+# Letters of a key in a file's name: a key may have 512, and file systems take 255 with all the rest
+MAX_NAME: Final = 160
+# Begins a line of the log that is base64 of encrypted lines; one that is not begins with a brace
+ENCRYPTED_LINE: Final = b"!"
 
 
 @dataclass(frozen=True, slots=True)

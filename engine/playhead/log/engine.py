@@ -38,9 +38,8 @@ from playhead.ports.store import (
     Subscription,
 )
 
-READ_EVENTS: Final = (
-    2_000  # of a stream in one read, and then folded at once: milliseconds in which the loop does nothing else
-)
+# Of a stream in one read, and then folded at once: milliseconds in which the loop does nothing else
+READ_EVENTS: Final = 2_000
 PAGE_EVENTS: Final = 500  # in one page to a subscriber: what a slow one may hold at a time
 POLL_SECONDS: Final = 1.0  # between looks for what others wrote, where the backend does not tell
 DRAIN_SECONDS: Final = 10.0  # for the appends that wait when the log is closed; their fate is unknown after that

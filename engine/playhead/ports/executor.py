@@ -20,9 +20,8 @@ class ExecutorFuture(Future[R], Generic[R]):
     Done callbacks are called in a thread of the executor's choosing and must be short.
     """
 
-    worker: str | None = (
-        None  # which one computed it, as the executor names its workers; where it says so, and once it is done
-    )
+    # Which one computed it, as the executor names its workers; where it says so, and once it is done
+    worker: str | None = None
 
     def __await__(self) -> Generator[Any, None, R]:
         return asyncio.wrap_future(self).__await__()

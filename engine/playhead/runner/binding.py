@@ -60,9 +60,8 @@ def substitute(
     """The value with each future replaced by its own value; parts without futures are passed on as they are. `kinds`: what stands
     for a value, where that is something else.
     """
-    it: Any = (
-        value  # as it is: a type checker narrows what isinstance looked at, and a user's containers may hold anything
-    )
+    # As it is: a type checker narrows what isinstance looked at, and a user's containers may hold anything
+    it: Any = value
     if type(value) in _LEAVES:
         return it
     found: list[Any] = []

@@ -127,9 +127,8 @@ class Call:
         self.resting_until: int | None = None
         self.delivered = False
         self.failure: BaseException | None = None  # as the flow got it
-        self.landed: asyncio.Future[None] | None = (
-            None  # for whoever waits for the delivery, whatever became of the future
-        )
+        # For whoever waits for the delivery, whatever became of the future
+        self.landed: asyncio.Future[None] | None = None
 
     def is_running(self, execution: int) -> bool:
         """Whether somebody still listens to this launch of it."""

@@ -9,9 +9,8 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-HELD_BYTES: Final = (
-    256_000_000  # of a worker, at most: a small part of what one has, who deals in values as large as these
-)
+# Of a worker, at most: a small part of what one has, who deals in values as large as these
+HELD_BYTES: Final = 256_000_000
 HELD_SECONDS: Final = 10.0  # a task that waits for a result begins within that, or it can as well read it
 
 _held: OrderedDict[str, bytes] = OrderedDict()

@@ -21,9 +21,8 @@ from playhead.errors import Diverged, MisusedCall
 from playhead.flows.future import TaskFuture, Waiter
 
 MAX_BUSY_SECONDS: Final = 600.0  # a flow that does not rest for so long, while outcomes wait for it, is stuck
-QUIET_SECONDS: Final = (
-    30.0  # that a resumed flow may wait for a thread or a process of its own, which nobody here can see
-)
+# That a resumed flow may wait for a thread or a process of its own, which nobody here can see
+QUIET_SECONDS: Final = 30.0
 DELIVERIES: Final = 1_000  # in a row, between two looks at the loop's timers and I/O
 SIGNAL_SECONDS: Final = 1.0  # a Ctrl-C that comes just before a wait begins is seen only when that wait ends
 LOOK_SECONDS: Final = 1.0  # while catching up: how often a flow that waits for something of its own is looked at

@@ -16,9 +16,8 @@ from typing import Final, Protocol
 from playhead.core.events import MAX_MOMENT
 from playhead.core.names import Micros
 
-FLUSH_SECONDS: Final = (
-    0.05  # how old a record that nobody waits for may get before it is written: what makes progress live
-)
+# How old a record that nobody waits for may get before it is written: what makes progress live
+FLUSH_SECONDS: Final = 0.05
 
 
 class Upkeep(Protocol):

@@ -25,9 +25,8 @@ from playhead.wire import error_to_wire
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-MAX_REPORTED_PROBLEMS: Final = (
-    20  # of one request's validation: more help nobody, and a hostile body could have millions
-)
+# Of one request's validation: more help nobody, and a hostile body could have millions
+MAX_REPORTED_PROBLEMS: Final = 20
 
 WRITTEN_AT_ONCE: Final = 2**18  # bytes: no more than a connection takes without a wait
 

@@ -22,9 +22,8 @@ from playhead.server.sites import check_site
 log = logging.getLogger("playhead.server")
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # a report of 2,000 events with hundreds of upstream keys each fits
-MAX_DRAINED_BYTES: Final = (
-    4 * MAX_BODY_BYTES
-)  # read and thrown away, so that the sender reads our refusal and not a reset
+# Read and thrown away, so that the sender reads our refusal and not a reset
+MAX_DRAINED_BYTES: Final = 4 * MAX_BODY_BYTES
 BODY_SECONDS: Final = 30.0  # for a whole body; 16 MB at 5 Mbit/s
 
 

@@ -30,9 +30,8 @@ COME_BACK_SECONDS: Final = 5  # after which a place may be free: a stream lasts 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
     most: int = 10_000  # open at once: 5,000 that follow the log, with as many again beside them
-    most_of_client: int = (
-        2_000  # of one address elsewhere: 200 runs have two each, and a fifth of all is left to the others
-    )
+    # Of one address elsewhere: 200 runs have two each, and a fifth of all is left to the others
+    most_of_client: int = 2_000
     head_seconds: float = 10.0  # for a request's head, from the connection's or the head's first byte on
     leftover_seconds: float = 30.0  # for the rest of a body that was answered already: as long as a body may take
     reading_seconds: float = 20.0  # for a client to make room for more: 48 KB, less than 20 kbit/s

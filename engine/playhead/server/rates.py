@@ -13,9 +13,8 @@ from typing import Final
 
 from playhead.server.answers import ComeBack
 
-MAX_BUCKETS: Final = (
-    10_000  # clients; of more, the one that came first is forgotten, and begins with a full bucket again
-)
+# Clients; of more, the one that came first is forgotten, and begins with a full bucket again
+MAX_BUCKETS: Final = 10_000
 
 ROUNDING: Final = 0.001  # of a request: sums of moments are rounded, and the last of a burst must not fail by that
 

@@ -39,9 +39,8 @@ class StreamLimits:
     send_seconds: float = 20.0  # to hand a message to the transport: a client that reads at all needs far less
     longest_seconds: float = 60.0  # someone else's server waits for open responses when it stops: this bounds its wait
     most: int = 8_000  # open at once: each holds a subscription and up to a page of events
-    most_of_client: int = (
-        1_000  # of one address elsewhere: a machine with 200 runs has one for its agent and each who waits
-    )
+    # Of one address elsewhere: a machine with 200 runs has one for its agent and each who waits
+    most_of_client: int = 1_000
 
 
 class Streams:

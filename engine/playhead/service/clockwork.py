@@ -26,9 +26,8 @@ from playhead.service.commands import Done, RunCommands
 from playhead.service.leadership import Leadership
 from playhead.service.read_models import ReadModels, Row
 
-MAX_FIRED: Final = (
-    100  # missed times of one schedule in one round, so that a long stop of one keeps nobody else waiting
-)
+# Missed times of one schedule in one round, so that a long stop of one keeps nobody else waiting
+MAX_FIRED: Final = 100
 MAX_READY: Final = 500  # runs made ready in one round
 MAX_NAP_SECONDS: Final = 60.0  # the wall clock may be set while the clockwork sleeps
 

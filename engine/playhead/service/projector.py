@@ -23,9 +23,8 @@ from playhead.service.read_models import Change, ReadModels
 from playhead.service.snapshots import Snapshots
 
 PAGE: Final = 1_000  # events read at once on the way to the head; also the size of a transaction
-GATHER_SECONDS: Final = (
-    0.05  # after a page, until the next: rows of a busy run are written once and not for each append
-)
+# After a page, until the next: rows of a busy run are written once and not for each append
+GATHER_SECONDS: Final = 0.05
 
 RUN_STREAMS: Final = f"{NAMESPACE}/run/"
 

@@ -22,12 +22,10 @@ from playhead.service.folds import Folds
 from playhead.service.read_models import ReadModels
 from playhead.service.snapshots import Snapshots
 
-FEW: Final = (
-    100  # tasks and maps, whose view takes less than a millisecond, and no longer than a trip to another thread
-)
-VIEWS_AT_ONCE: Final = (
-    1  # of many tasks: more threads would be no sooner done, and take the interpreter from the loop in turns
-)
+# Tasks and maps, whose view takes less than a millisecond, and no longer than a trip to another thread
+FEW: Final = 100
+# Of many tasks: more threads would be no sooner done, and take the interpreter from the loop in turns
+VIEWS_AT_ONCE: Final = 1
 
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _NEWEST: Final = 2**62  # beyond every position

@@ -23,9 +23,8 @@ else:
 __all__ = ["PROTOCOL", "ValuePickler", "check_serialisable", "dump", "dump_by_value", "load", "size_class", "type_name"]
 
 PROTOCOL: Final = 5
-MAX_SEARCH: Final = (
-    200  # values tried when looking for the part that cannot be pickled; the search must not outlast the work
-)
+# Values tried when looking for the part that cannot be pickled; the search must not outlast the work
+MAX_SEARCH: Final = 200
 MAX_DEPTH: Final = 20
 
 _MAIN = b"__main__"

@@ -16,9 +16,8 @@ from playhead_adapters.executors.dask.report import Watch
 from playhead_adapters.executors.dask.worker import Answers
 
 CLOSE_SECONDS: Final = 2.0  # for the scheduler to hear that the client leaves
-EARLIER: Final = (
-    1e-10  # of a priority, for each second: less than one in 300 years, and more than rounding for each graph
-)
+# Of a priority, for each second: less than one in 300 years, and more than rounding for each graph
+EARLIER: Final = 1e-10
 SETTLE_SECONDS: Final = 0.02  # for all that died with a worker to be heard of: who is to blame is told by who was there
 LARGE_BYTES: Final = 8_000_000  # of a parcel that Dask would warn of; it is the user's argument, and must cross somehow
 

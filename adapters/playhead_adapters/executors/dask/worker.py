@@ -29,12 +29,10 @@ from playhead_adapters.executors.dask import versions
 from playhead_adapters.executors.dask.library import cloudpickle, distributed, distributed_threads
 
 MAX_THREADS: Final = 1_000  # at a time: Dask admits as many calls as the worker has threads, the others are written off
-MAX_REMEMBERED: Final = (
-    100_000  # calls stopped before they came: their parcel was on its way, and is here long before so many
-)
-PATIENCE_SECONDS: Final = (
-    0.1  # of a parcel: from then on it begins no call but its first, and the others find a free worker
-)
+# Calls stopped before they came: their parcel was on its way, and is here long before so many
+MAX_REMEMBERED: Final = 100_000
+# Of a parcel: from then on it begins no call but its first, and the others find a free worker
+PATIENCE_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 0.01  # for an answer of a few bytes to leave
 
 

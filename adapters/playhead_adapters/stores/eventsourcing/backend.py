@@ -30,9 +30,8 @@ from playhead_adapters.stores.eventsourcing.waking import Waking
 from playhead_adapters.stores.eventsourcing.writer import Writer
 
 READS_SECONDS: Final = 40.0  # for the reads under way at the end; a server that is silent has been given up by then
-CLOSE_SECONDS: Final = (
-    60.0  # for them, the commit under way and the recorder's own end; what hangs longer is named, and left behind
-)
+# For them, the commit under way and the recorder's own end; what hangs longer is named, and left behind
+CLOSE_SECONDS: Final = 60.0
 
 T = TypeVar("T")
 

@@ -14,9 +14,8 @@ from typing import Final
 from playhead.core.names import Position, StreamName, Version
 from playhead_adapters.stores.eventsourcing.reader import Reader
 
-KNOWN_APPENDS: Final = (
-    200_000  # ids remembered over all streams, about 30 MB; beyond it the stream used longest ago is read again
-)
+# Ids remembered over all streams, about 30 MB; beyond it the stream used longest ago is read again
+KNOWN_APPENDS: Final = 200_000
 READ_EVENTS: Final = 1_000  # read at a time to learn a stream's append ids
 
 

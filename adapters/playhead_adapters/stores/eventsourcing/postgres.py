@@ -15,9 +15,8 @@ from psycopg import Connection, OperationalError
 from psycopg.abc import RV, PQGen
 from psycopg.waiting import Ready, Wait
 
-LOCK_SECONDS: Final = (
-    10  # for a lock on the table, which an insert holds for far less; the library then tries again, ten times in all
-)
+# For a lock on the table, which an insert holds for far less; the library then tries again, ten times in all
+LOCK_SECONDS: Final = 10
 POOL_POLL_SECONDS: Final = 0.005
 SILENT_SECONDS: Final = 30.0  # that a server neither takes nor gives a byte; longer than it may wait for a lock
 
@@ -67,9 +66,8 @@ def attend(datastore: object) -> None:
     """Make its connections ours; nothing, if it is not the library's for PostgreSQL."""
     if not isinstance(datastore, PostgresDatastore) or datastore.pool.connection_class is AttendedConnection:
         return
-    datastore.lock_timeout = (
-        datastore.lock_timeout or LOCK_SECONDS
-    )  # which recorders made from now on set for their inserts
+    # Which recorders made from now on set for their inserts
+    datastore.lock_timeout = datastore.lock_timeout or LOCK_SECONDS
     datastore.pool.connection_class = AttendedConnection
     if not datastore.pool.closed:
         _wait_until_nothing_is_made(datastore)  # that is not ours; it would come after the others have gone

@@ -62,9 +62,8 @@ def _factory(module: str, name: str, settings: Mapping[str, str]) -> Infrastruct
     try:
         factory: InfrastructureFactory[Any] = InfrastructureFactory[Any].construct(environment)
     except (InfrastructureFactoryError, OSError, ValueError, AssertionError) as error:
-        because = (
-            error.__cause__.__cause__ if error.__cause__ is not None else None
-        )  # an import that failed, under a TopicError
+        # An import that failed, under a TopicError
+        because = error.__cause__.__cause__ if error.__cause__ is not None else None
         raise UsageError(
             f"the persistence module {module!r} cannot be opened: {because or error}",
             hint="look at its name and settings, and install what it needs",

@@ -16,9 +16,8 @@ from playhead.core.names import Position
 from playhead.errors import UsageError
 
 SUBSCRIBE_SECONDS: Final = 30.0  # for the first subscription to come about
-RETRY_SECONDS: Final = (
-    1.0  # before the next one, when one has ended with an error; meanwhile the engine's poll finds what is new
-)
+# Before the next one, when one has ended with an error; meanwhile the engine's poll finds what is new
+RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0  # for the thread to end; a daemon that does not is left behind
 
 

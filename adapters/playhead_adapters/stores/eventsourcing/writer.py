@@ -29,9 +29,8 @@ from playhead_adapters.stores.eventsourcing.memory import Memory
 from playhead_adapters.stores.eventsourcing.reader import Reader
 from playhead_adapters.stores.eventsourcing.rows import Originators, stored_events
 
-TOGETHER_ATTEMPTS: Final = (
-    3  # for a batch that others overtake; after that each append goes alone, which is quicker than they are
-)
+# For a batch that others overtake; after that each append goes alone, which is quicker than they are
+TOGETHER_ATTEMPTS: Final = 3
 ALONE_ATTEMPTS: Final = 3  # for one append that others keep overtaking
 
 # What recorders raise that take events of one stream only. A lost connection is none of these.
@@ -46,9 +45,8 @@ class Writer:
         self._originators = originators
         self._reader = reader
         self._memory = Memory(reader)
-        self._mixes = (
-            True  # whether an insert may hold events of several streams; found out by the first that is refused
-        )
+        # Whether an insert may hold events of several streams; found out by the first that is refused
+        self._mixes = True
 
     def commit(self, batch: Sequence[Append]) -> list[Outcome]:
         for append in batch:

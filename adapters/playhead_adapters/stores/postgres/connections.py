@@ -26,9 +26,8 @@ Connection = psycopg.AsyncConnection[TupleRow]
 
 STATEMENT_SECONDS: Final = 20.0  # for one statement on the server: a page or a batch takes milliseconds
 LOCK_SECONDS: Final = 10.0  # for the log's head, which other servers hold for milliseconds
-CLIENT_SECONDS: Final = (
-    30.0  # for an answer; beyond the server's own limits, so that only what is lost or hangs meets it
-)
+# For an answer; beyond the server's own limits, so that only what is lost or hangs meets it
+CLIENT_SECONDS: Final = 30.0
 PREPARE_AT_ONCE: Final = 0  # uses of a statement before it is prepared: ours are few, and all are used again
 SESSION_SECONDS: Final = 10.0  # for three looks at sessions that are open
 OLDEST_SERVER: Final = 130000  # the oldest that is still kept, and that has what the SQL uses

@@ -15,9 +15,8 @@ from playhead.core.events import Schedule
 from playhead.core.views import RunSummary
 from playhead.ports.server import AgentView, FlowView, TokenView
 
-ID_DIGITS: Final = (
-    12  # of a run's id in a table: 48 bits, so that nobody sees two alike, and every command takes a prefix
-)
+# Of a run's id in a table: 48 bits, so that nobody sees two alike, and every command takes a prefix
+ID_DIGITS: Final = 12
 
 MAX_RUNS: Final = 3  # of an agent, named in its row; `playhead runs` lists all
 

@@ -23,9 +23,8 @@ from playhead.log.sqlite.faults import primary_code, told, unusable
 from playhead.log.sqlite.rows import packed
 from playhead.ports.store import Append, Appended, Conflict, Duplicate, Kept, Outcome
 
-CACHED_NAMES: Final = (
-    50_000  # streams and actors whose numbers and heads are remembered, about 10 MB; then from scratch
-)
+# Streams and actors whose numbers and heads are remembered, about 10 MB; then from scratch
+CACHED_NAMES: Final = 50_000
 
 ROWS_AT_ONCE: Final = (50, 10, 1)  # in one statement, which gives the interpreter lock away once; each is prepared once
 

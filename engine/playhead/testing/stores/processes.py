@@ -15,9 +15,8 @@ import msgspec
 from playhead.testing.checks import CheckFailed
 
 TOLD_LETTERS: Final = 2_000  # of what a process that failed had to say
-START_SECONDS: Final = (
-    60.0  # for an interpreter to start and open the store, on a machine that is busy with other things
-)
+# For an interpreter to start and open the store, on a machine that is busy with other things
+START_SECONDS: Final = 60.0
 
 
 OPEN: Final = b"open\n"  # the first line of a process that has opened the store
