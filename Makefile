@@ -52,7 +52,7 @@ test-docker: $(READY)
 	$(BIN)/pytest -m "docker" tests/docker --timeout 240
 
 test-faults: $(READY)
-	$(BIN)/pytest -m "faults" --timeout 180
+	$(BIN)/pytest -n 2 -m "faults" --timeout 180
 
 simulate: $(READY)
 	$(BIN)/pytest -m "simulation" tests/simulation --seeds $(SEEDS) --timeout 0

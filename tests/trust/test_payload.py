@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copyreg
 import importlib
+import pickle
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
 import pytest
 from hypothesis import given
@@ -39,10 +40,25 @@ class Unreadable:
         return (int, ("not a number",))
 
 
+@dataclass
+class Column:
+    """Hands on its memory as arrays do (PEP 574)."""
+
+    data: bytearray
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        return (Column, (pickle.PickleBuffer(self.data),))
+
+
 class TestValues:
     @given(values)
     def test_they_read_back(self, value: object) -> None:
         assert load(dump(value)) == value
+
+    @pytest.mark.parametrize("size", [65_535, 65_536, 1_000_000])
+    def test_large_ones_read_back(self, size: int) -> None:
+        for value in (bytes(size), bytearray(size), "x" * size, Column(bytearray(size))):
+            assert load(dump([value, 1, value])) == [value, 1, value]
 
     def test_what_cannot_be_imported_goes_by_value(self) -> None:
         class Local:
@@ -51,12 +67,22 @@ class TestValues:
         assert load(dump(Local())).number == 3
         assert load(dump(lambda: Local.number + 1))() == 4
 
-    def test_a_class_of_main_reads_back_in_another_process(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "before",
+        [
+            "None",
+            "[b'x' * 1_000_000, bytearray(1_000_000), 'x' * 1_000_000]",
+            "[str(n) * 2_000 for n in range(1_000)]",
+            "[x * 65_535 for x in 'abcdefgh']",
+        ],
+    )
+    def test_a_class_of_main_reads_back_in_another_process(self, tmp_path: Path, before: str) -> None:
+        """Whatever of the value comes before it."""
         writer = tmp_path / "writer.py"
         writer.write_text(
             "import sys\nfrom playhead.trust.payload import dump\n"
             "class Point:\n    def __init__(self, x): self.x = x\n"
-            "open(sys.argv[1], 'wb').write(dump({'p': Point(7)}))\n"
+            f"open(sys.argv[1], 'wb').write(dump({{'before': {before}, 'p': Point(7)}}))\n"
         )
         subprocess.run([sys.executable, str(writer), str(tmp_path / "out")], check=True, timeout=30)
         assert load((tmp_path / "out").read_bytes())["p"].x == 7

@@ -27,7 +27,11 @@ PROTOCOL: Final = 5
 MAX_SEARCH: Final = 200
 MAX_DEPTH: Final = 20
 
+# A frame ends with the value that takes it beyond 64 KiB, and one of that size is a piece of its own (PEP 3154; PEP 574)
+MAX_FRAME: Final = 2 * 64 * 1024 + 64
+
 _MAIN = b"__main__"
+_PLAIN: Final = frozenset({type(None), bool, int, float})
 
 # Dataclasses know this object by identity, and a copy of it in a class that travelled by value would break the class: also the
 # original, whose fields cloudpickle sets anew when the class comes back to the process that it left.
@@ -40,10 +44,13 @@ def dump(value: object) -> bytes:
     What lives in `__main__` goes by value, as the reader's `__main__` is another module. UnloadableOutcome: it cannot be
     pickled; the message names the part of it that cannot.
     """
+    if type(value) in _PLAIN:
+        return pickle.dumps(value, PROTOCOL)
     try:
-        data = pickle.dumps(value, PROTOCOL)
-        if _MAIN not in data:  # also a string may hold it: then cloudpickle writes the same value, only slower
-            return data
+        sink = _Sink()
+        pickle.Pickler(sink, PROTOCOL).dump(value)
+        if not sink.names_main:
+            return b"".join(sink.pieces)
     except Exception:  # noqa: BLE001, S110 — any reducer of the user's may raise anything; cloudpickle is tried next
         pass
     try:
@@ -54,6 +61,26 @@ def dump(value: object) -> bytes:
             f"{path} is a {type_name(type(culprit))}, which cannot be pickled: {_told(error)}",
             hint="return or pass plain data instead: what a task opens (files, connections, locks) it should close itself",
         ) from error
+
+
+class _Sink:
+    """A pickle in the pieces that it is written in: frames, which name all classes, and between them what is large, as it lies in memory.
+
+    To look through an array of 100 MB for a name would take as long as to pickle it.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | memoryview] = []
+        self.names_main = False  # also a string may hold it: then cloudpickle writes the same value, only slower
+
+    def write(self, piece: bytes | pickle.PickleBuffer) -> None:
+        """Called by the pickler."""
+        if isinstance(piece, pickle.PickleBuffer):
+            self.pieces.append(piece.raw())
+            return
+        self.pieces.append(piece)
+        if len(piece) < MAX_FRAME and _MAIN in piece:
+            self.names_main = True
 
 
 def dump_by_value(value: object) -> bytes:
