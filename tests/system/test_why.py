@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import pytest
@@ -32,6 +34,7 @@ from playhead.settings import Settings
 from playhead.storage.folder import FolderStorage
 from playhead.trust.keys import KeyRing, MasterKey
 from tests.agent.stand_ins import stand_in
+from tests.executors.clusters import dask_cluster
 from tests.rooms import ROOT
 from tests.server.serving import serving
 from tests.stores import new_backend
@@ -64,6 +67,19 @@ class Site:
         while not holds(told := await self.client.why(run, task=task)):
             await anyio.sleep(0.02)
         return told
+
+    async def failed(self, flow: Flow[..., Any], category: FailureCategory) -> str:
+        """Have the flow fail. State and `why` tell the category; what was raised, which is returned, only its user is told."""
+        run = await self.ask(flow)
+        told = await self.why(run, lambda told: told.waits_for is WaitsFor.NOTHING)
+        assert told.state is RunStatus.FAILED
+        assert told.because.startswith("it has failed")
+        assert told.because.endswith(f": {FAILED[category]}")
+        assert told.help == f"`playhead show {run} --failures` says what was raised, and where"
+        view = await explained(self.client, await self.client.run(run), self.home, must=True)
+        assert view.error is not None
+        assert view.error.message is not None
+        return view.error.message
 
 
 @asynccontextmanager
@@ -174,10 +190,45 @@ async def test_a_task_that_is_to_be_tried_again_and_one_that_needs_it(tmp_path: 
 async def test_a_scheduler_that_nobody_reaches_ends_the_run_and_is_named(tmp_path: Path) -> None:
     async with a_site(tmp_path) as site:
         await site.agent(capacity=1)
-        run = await site.ask(flows.on_a_scheduler_that_is_not_there)
-        told = await site.why(run, lambda told: told.waits_for is WaitsFor.NOTHING)
-        assert (told.state, told.because) == (RunStatus.FAILED, f"it has failed: {FAILED[FailureCategory.LOST]}")
-        assert told.help == f"`playhead show {run} --failures` says what was raised, and where"
-        view = await explained(site.client, await site.client.run(run), site.home, must=True)
-        assert view.error is not None
-        assert "did not reach a scheduler at tcp://127.0.0.1:1 within 0.5 s" in (view.error.message or "")
+        raised = await site.failed(flows.on_a_scheduler_that_is_not_there, FailureCategory.LOST)
+        assert "did not reach a scheduler at tcp://127.0.0.1:1 within 0.5 s" in raised
+
+
+async def test_a_result_too_large_to_hold_ends_the_run_and_is_named(tmp_path: Path) -> None:
+    async with a_site(tmp_path) as site:
+        await site.agent(capacity=1)
+        raised = await site.failed(flows.with_a_result_too_large_to_hold, FailureCategory.LOST)
+        assert re.search(r"larger_than_its_worker.* took nearly all of its memory limit of 0\.5 GB", raised)
+
+
+async def test_a_module_that_a_worker_lacks_ends_the_run_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flow travels with its run, and what it imports does not."""
+    modules, cluster = tmp_path / "modules", tmp_path / "cluster"
+    modules.mkdir()
+    cluster.mkdir()
+    (modules / "at_the_runner_only.py").write_text("from playhead import task\n\n@task\ndef one(): return 1\n")
+    with dask_cluster(cluster, n_workers=1) as address:
+        (modules / "lonely_flow.py").write_text(_LONELY.format(address))
+        monkeypatch.setattr(sys, "path", [str(modules), *sys.path])
+        lonely = import_module("lonely_flow").lonely
+        try:
+            async with a_site(tmp_path / "home") as site:
+                await site.agent(capacity=1, import_paths=(modules,))
+                raised = await site.failed(lonely, FailureCategory.UNLOADABLE)
+        finally:
+            for name in ("at_the_runner_only", "lonely_flow"):
+                sys.modules.pop(name, None)
+    assert "task one does not load where it should run" in raised
+    assert "No module named 'at_the_runner_only'" in raised
+
+
+_LONELY: Final = """
+from at_the_runner_only import one
+from playhead import DaskExecutor, flow
+
+@flow(executor=DaskExecutor(address={!r}))
+def lonely():
+    return one()
+"""

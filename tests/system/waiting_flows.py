@@ -36,3 +36,13 @@ def retries() -> int:
 
 @flow(executor=DaskExecutor(address="tcp://127.0.0.1:1", connect_seconds=0.5))
 def on_a_scheduler_that_is_not_there() -> None: ...
+
+
+@task
+def larger_than_its_worker() -> bytes:
+    return b"x" * 700_000_000
+
+
+@flow(executor=DaskExecutor(workers=1, cluster_kwargs={"memory_limit": "500MB"}))
+def with_a_result_too_large_to_hold() -> None:
+    larger_than_its_worker()
